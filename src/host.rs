@@ -1,0 +1,151 @@
+//! What the planner may know of the host: questions and their answers, data only. Ring 0.
+//!
+//! The planner asks for what it misses; ring 1 answers; the planner runs again. So the planner stays an ordinary function,
+//! and a test writes a host as a literal.
+
+use crate::mountinfo::MountTable;
+use crate::text::AbsPath;
+use std::collections::BTreeMap;
+
+/// Something that the planner must know.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Question {
+    /// The mount table.
+    Mounts,
+    /// What is at a path.
+    Path(AbsPath),
+    /// The entries of a directory.
+    List(AbsPath),
+    /// The entries of a directory and of all below it, up to the bounds of [`MAX_TREE_ENTRIES`] and [`MAX_TREE_BYTES`].
+    Tree(AbsPath),
+    /// Whether an overlay can have this directory, which lies on an overlay already, as its lower layer.
+    Stackable(AbsPath),
+    /// Whether a memory file system can hold `user.*` extended attributes (since Linux 6.6).
+    TmpfsXattr,
+}
+
+/// A directory with more entries is not copied in place of an overlay.
+pub const MAX_TREE_ENTRIES: usize = 10_000;
+
+/// A directory with more bytes is not copied in place of an overlay.
+pub const MAX_TREE_BYTES: u64 = 64 << 20;
+
+/// What is at a path, without following any symbolic link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PathFact {
+    /// Nothing.
+    Missing,
+    /// A parent cannot be searched.
+    Denied,
+    /// The path or a part of it is a symbolic link; with the path that it stands for, if that exists.
+    Symlink {
+        /// The path without links.
+        real: Option<AbsPath>,
+        /// What the link itself holds, where the last component is the link.
+        link: Option<Vec<u8>>,
+    },
+    /// A directory, with its permission bits.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Anything else.
+    Other(Kind),
+}
+
+/// The kind of a directory entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Its size.
+        bytes: u64,
+        /// Whether the caller can read it.
+        readable: bool,
+    },
+    /// A symbolic link and what it holds.
+    Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character or block device.
+    Device,
+}
+
+/// One entry of a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its name; in a [`Question::Tree`], its path relative to the top, parents first.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// The answer to a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listing {
+    /// Its entries.
+    Entries(Vec<Entry>),
+    /// It cannot be read.
+    Denied,
+    /// It is not there any more.
+    Missing,
+    /// It has more than the bounds of a copied tree.
+    TooLarge,
+}
+
+/// The process that asked for the job.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caller {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Whether `uid` is the real root's, uid 0 of the initial user namespace, to whom the kernel's global settings belong.
+    pub real_root: bool,
+    /// Working directory, where it is known.
+    pub cwd: Option<AbsPath>,
+    /// Environment, as `NAME=value`.
+    pub environ: Vec<Vec<u8>>,
+}
+
+/// All answers so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostFacts {
+    /// Who asks.
+    pub caller: Caller,
+    /// The mount table.
+    pub mounts: Option<MountTable>,
+    /// What is at a path.
+    pub paths: BTreeMap<AbsPath, PathFact>,
+    /// Entries of directories.
+    pub lists: BTreeMap<AbsPath, Listing>,
+    /// Entries of whole trees.
+    pub trees: BTreeMap<AbsPath, Listing>,
+    /// Whether an overlay fits on a directory.
+    pub stackable: BTreeMap<AbsPath, bool>,
+    /// Whether a memory file system holds `user.*` attributes.
+    pub tmpfs_xattr: Option<bool>,
+    /// The disk scratch that was made for the job: where, and whether it holds `user.*` attributes.
+    pub disk_scratch: Option<(AbsPath, bool)>,
+}
+
+impl HostFacts {
+    /// Whether the question has its answer.
+    #[must_use]
+    pub fn knows(&self, question: &Question) -> bool {
+        match question {
+            Question::Mounts => self.mounts.is_some(),
+            Question::Path(path) => self.paths.contains_key(path),
+            Question::List(path) => self.lists.contains_key(path),
+            Question::Tree(path) => self.trees.contains_key(path),
+            Question::Stackable(path) => self.stackable.contains_key(path),
+            Question::TmpfsXattr => self.tmpfs_xattr.is_some(),
+        }
+    }
+}

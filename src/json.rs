@@ -1,0 +1,444 @@
+//! JSON text → [`Value`] → typed structures, with the place of every error. Ring 0.
+//!
+//! serde_json reads the text; the tree between it and the `serde` mirror in `spec.rs` exists for three things that a direct
+//! reading cannot give: duplicate keys are refused in maps too, the depth is bounded, and an error knows its JSON pointer.
+
+use crate::problem::{Code, Problem, Stage};
+use crate::text::BAD_BASE64;
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use std::cell::RefCell;
+use std::fmt;
+
+/// The deepest nesting of arrays and objects that is read.
+pub const MAX_DEPTH: usize = 64;
+
+/// The longest input that is read.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// A JSON value; objects keep the order of their keys.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A whole number ≥ 0
+    Unsigned(u64),
+    /// A whole number < 0
+    Signed(i64),
+    /// Any other number
+    Float(f64),
+    /// A string
+    String(String),
+    /// An array
+    List(Vec<Value>),
+    /// An object
+    Object(Vec<(String, Value)>),
+}
+
+/// Reads one JSON value that fills the input.
+///
+/// # Errors
+/// `syntax`, `too-deep`, `too-large` or `duplicate-key`, with line and column or the JSON pointer.
+pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    if bytes.len() > MAX_BYTES {
+        return Err(too_large());
+    }
+    let trouble = RefCell::new(None);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Seed { depth: 0, trouble: &trouble }.deserialize(&mut reader);
+    let value = read.and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| match trouble.into_inner() {
+        Some(Trouble { code, mut at, message }) => {
+            at.reverse();
+            let mut problem = Problem::new(code, Stage::Parse, message);
+            problem.at = Some(pointer(&at));
+            problem
+        }
+        None => {
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or("invalid JSON").to_owned();
+            let (line, column) = (error.line(), error.column());
+            Problem::new(Code::Syntax, Stage::Parse, format!("The input is not one JSON value: {what} (line {line}, column {column})."))
+        }
+    })
+}
+
+/// The refusal of an input longer than [`MAX_BYTES`].
+#[must_use]
+pub fn too_large() -> Problem {
+    Problem::new(Code::TooLarge, Stage::Parse, "The job is longer than 16 MiB.")
+        .hint("Pass large data to the target through a file or a descriptor (stdin: {\"file\":…}).")
+}
+
+struct Trouble {
+    code: Code,
+    /// Innermost segment first.
+    at: Vec<String>,
+    message: String,
+}
+
+#[derive(Clone, Copy)]
+struct Seed<'a> {
+    depth: usize,
+    trouble: &'a RefCell<Option<Trouble>>,
+}
+
+impl Seed<'_> {
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            let message = format!("The input is nested deeper than {MAX_DEPTH} levels.");
+            *self.trouble.borrow_mut() = Some(Trouble { code: Code::TooDeep, at: Vec::new(), message });
+            return Err(E::custom("too deep"));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+
+    fn passed(self, segment: &str) {
+        if let Some(trouble) = self.trouble.borrow_mut().as_mut() {
+            trouble.at.push(segment.to_owned());
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(Value::Unsigned(v))
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(Value::Signed(v))
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(Value::Float(v))
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(Value::String(v))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut items = Vec::new();
+        loop {
+            match seq.next_element_seed(inner) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => return Ok(Value::List(items)),
+                Err(error) => {
+                    self.passed(&items.len().to_string());
+                    return Err(error);
+                }
+            }
+        }
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match map.next_value_seed(inner) {
+                Ok(value) => entries.push((key, value)),
+                Err(error) => {
+                    self.passed(&key);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(key) = first_duplicate(&entries) {
+            let message = format!("The key {key:?} stands twice in one object.");
+            *self.trouble.borrow_mut() = Some(Trouble { code: Code::DuplicateKey, at: vec![key.to_owned()], message });
+            return Err(de::Error::custom("duplicate key"));
+        }
+        Ok(Value::Object(entries))
+    }
+}
+
+fn first_duplicate(entries: &[(String, Value)]) -> Option<&str> {
+    let mut keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    keys.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first().copied())
+}
+
+/// A JSON pointer (RFC 6901) out of its segments, outermost first; the empty pointer is the whole document.
+#[must_use]
+pub fn pointer(segments: &[String]) -> String {
+    let mut text = String::new();
+    for segment in segments {
+        text.push('/');
+        text.push_str(&escape(segment));
+    }
+    text
+}
+
+/// One segment of a JSON pointer, escaped.
+#[must_use]
+pub fn escape(segment: &str) -> String {
+    segment.replace('~', "~0").replace('/', "~1")
+}
+
+/// Why a value does not have the shape of a type, and where.
+#[derive(Debug)]
+pub struct ShapeError {
+    /// Innermost segment first.
+    at: Vec<String>,
+    code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl ShapeError {
+    fn new(code: Code, message: String) -> Self {
+        Self { at: Vec::new(), code, message, hint: None }
+    }
+
+    fn inside(mut self, segment: &str) -> Self {
+        self.at.push(segment.to_owned());
+        self
+    }
+}
+
+impl From<ShapeError> for Problem {
+    fn from(mut error: ShapeError) -> Self {
+        error.at.reverse();
+        let mut problem = Self::at(error.code, pointer(&error.at), error.message);
+        problem.hint = error.hint;
+        problem
+    }
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ShapeError {}
+
+impl de::Error for ShapeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let text = message.to_string();
+        match text.strip_prefix(BAD_BASE64) {
+            Some(rest) => Self::new(Code::BadBase64, format!("This is not base64: {rest}.")),
+            None => Self::new(Code::WrongType, text),
+        }
+    }
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let (found, hint) = match found {
+            Unexpected::Unit => ("null".to_owned(), Some("Leave the field out to get its default.".to_owned())),
+            other => (other.to_string(), None),
+        };
+        Self { hint, ..Self::new(Code::WrongType, format!("Expected {expected}, found {found}.")) }
+    }
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(Code::OutOfRange, format!("Expected {expected}, found {found}."))
+    }
+    fn invalid_length(found: usize, expected: &dyn de::Expected) -> Self {
+        Self::new(Code::WrongType, format!("Expected {expected}, found {found} elements."))
+    }
+    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
+        let hint = suggest(found, expected);
+        Self { hint, ..Self::new(Code::UnknownValue, format!("{found:?} is not one of {}.", list(expected))) }
+    }
+    fn unknown_field(found: &str, expected: &'static [&'static str]) -> Self {
+        let hint = suggest(found, expected).or_else(|| Some(format!("The fields here are {}.", list(expected))));
+        let error = Self { hint, ..Self::new(Code::UnknownField, format!("There is no field {found:?} here.")) };
+        error.inside(found)
+    }
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(Code::MissingField, format!("The field {field:?} is missing.")).inside(field)
+    }
+}
+
+fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn suggest(found: &str, expected: &[&str]) -> Option<String> {
+    let found = found.to_ascii_lowercase().replace('-', "_");
+    let near = expected.iter().map(|word| (distance(&found, &word.replace('-', "_")), word)).min()?;
+    (near.0 <= 1 + near.1.len() / 4).then(|| format!("Did you mean {:?}?", near.1))
+}
+
+/// The Levenshtein distance; long input is not worth a suggestion.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (slot, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let above = *slot;
+            *slot = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            diagonal = above;
+            left = *slot;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+impl Value {
+    /// Reads the value as a type of `spec.rs`.
+    ///
+    /// # Errors
+    /// The first place where the shape is another.
+    pub fn read<'de, T: de::Deserialize<'de>>(self) -> Result<T, ShapeError> {
+        T::deserialize(self)
+    }
+
+    fn unexpected(&self) -> Unexpected<'_> {
+        match self {
+            Self::Null => Unexpected::Unit,
+            Self::Bool(v) => Unexpected::Bool(*v),
+            Self::Unsigned(v) => Unexpected::Unsigned(*v),
+            Self::Signed(v) => Unexpected::Signed(*v),
+            Self::Float(v) => Unexpected::Float(*v),
+            Self::String(v) => Unexpected::Str(v),
+            Self::List(_) => Unexpected::Seq,
+            Self::Object(_) => Unexpected::Map,
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ShapeError> for Value {
+    type Deserializer = Self;
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Value {
+    type Error = ShapeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
+        match self {
+            // No field takes null: whoever wants the default leaves the field out.
+            Self::Null => Err(de::Error::invalid_type(Unexpected::Unit, &visitor)),
+            Self::Bool(v) => visitor.visit_bool(v),
+            Self::Unsigned(v) => visitor.visit_u64(v),
+            Self::Signed(v) => visitor.visit_i64(v),
+            Self::Float(v) => visitor.visit_f64(v),
+            Self::String(v) => visitor.visit_string(v),
+            Self::List(items) => visitor.visit_seq(Items { items: items.into_iter(), index: 0 }),
+            Self::Object(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), current: None }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ShapeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ShapeError> {
+        match self {
+            Self::String(word) => visitor.visit_enum(word.into_deserializer()),
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a word")),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Items {
+    items: std::vec::IntoIter<Value>,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items {
+    type Error = ShapeError;
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ShapeError> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let index = self.index;
+        self.index += 1;
+        seed.deserialize(item).map(Some).map_err(|error| error.inside(&index.to_string()))
+    }
+}
+
+struct Entries {
+    entries: std::vec::IntoIter<(String, Value)>,
+    current: Option<(String, Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries {
+    type Error = ShapeError;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ShapeError> {
+        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+        let read = seed.deserialize(key.clone().into_deserializer()).map(Some);
+        self.current = Some((key, value));
+        read
+    }
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ShapeError> {
+        let (key, value) = self.current.take().unwrap_or((String::new(), Value::Null));
+        seed.deserialize(value).map_err(|error| error.inside(&key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+    use super::*;
+
+    fn refused(text: &str) -> Problem {
+        parse(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn parse_trailing_bytes_are_refused_with_line_and_column() {
+        let problem = refused("{}\n x");
+        assert_eq!(problem.code, Code::Syntax);
+        assert!(problem.message.contains("line 2, column 2"), "{}", problem.message);
+        assert!(parse(b" {} \n\t").is_ok());
+    }
+
+    #[test]
+    fn parse_duplicate_key_anywhere_is_refused_with_its_pointer() {
+        let problem = refused(r#"{"a":[{"x/y":1,"b":2,"x/y":3}]}"#);
+        assert_eq!((problem.code, problem.at.as_deref()), (Code::DuplicateKey, Some("/a/0/x~1y")));
+    }
+
+    #[test]
+    fn parse_depth_is_bounded() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(refused(&nested(MAX_DEPTH + 1)).code, Code::TooDeep);
+        assert_eq!(refused(&"[".repeat(1 << 20)).code, Code::TooDeep);
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+    }
+}

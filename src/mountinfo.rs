@@ -1,0 +1,204 @@
+//! The mount table as `/proc/self/mountinfo` has it (proc_pid_mountinfo(5)). Ring 0.
+//!
+//! It is read to decide where an overlay must be split and where it cannot be one. It may be out of date when the container
+//! is built, so nothing that protects the host follows from it.
+
+use crate::text::AbsPath;
+use std::collections::BTreeMap;
+
+/// A mount's id in this table.
+pub type MountId = u64;
+
+/// One line of the table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    /// Its id.
+    pub id: MountId,
+    /// The mount that it is mounted on.
+    pub parent: MountId,
+    /// Where, as the process sees it.
+    pub at: AbsPath,
+    /// File system type, such as `ext4` or `fuse.sshfs`.
+    pub fstype: Vec<u8>,
+    /// What is mounted: a device, or a name such as `lxcfs`.
+    pub source: Vec<u8>,
+}
+
+/// The whole table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MountTable {
+    mounts: BTreeMap<MountId, Mount>,
+    /// The mounts on a mount, by place. A place can hold only one: the next one is mounted on the first.
+    children: BTreeMap<(MountId, AbsPath), MountId>,
+    root: MountId,
+}
+
+impl MountTable {
+    /// Reads the table. Lines that do not have the documented form are left out: the kernel writes none.
+    /// `root` is the id of the mount that holds the process's `/`, from statx(2); without it, the first one at `/`.
+    #[must_use]
+    pub fn parse(text: &[u8], root: Option<MountId>) -> Self {
+        let mut table = Self::default();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
+            rest = after.get(1..).unwrap_or(b"");
+            if let Some(mount) = parse_line(line) {
+                table.children.insert((mount.parent, mount.at.clone()), mount.id);
+                table.mounts.insert(mount.id, mount);
+            }
+        }
+        table.root = root.filter(|id| table.mounts.contains_key(id)).unwrap_or_else(|| {
+            let at_root = |mount: &&Mount| mount.at.is_root() && !table.mounts.contains_key(&mount.parent);
+            table.mounts.values().find(at_root).map_or(0, |mount| mount.id)
+        });
+        table
+    }
+
+    /// The mount that holds `/`.
+    #[must_use]
+    pub fn root(&self) -> MountId {
+        self.root
+    }
+
+    /// A mount by its id.
+    #[must_use]
+    pub fn get(&self, id: MountId) -> Option<&Mount> {
+        self.mounts.get(&id)
+    }
+
+    /// The mount that is visible at exactly this place on `mount`: the topmost of those stacked there.
+    #[must_use]
+    pub fn mounted_at(&self, mount: MountId, at: &AbsPath) -> Option<MountId> {
+        let mut top = None;
+        let mut on = mount;
+        // Bounded by the table: an id cannot come twice in a chain of parents, but the text is only text.
+        for _ in 0..=self.mounts.len() {
+            match self.children.get(&(on, at.clone())) {
+                Some(&next) if next != on => {
+                    top = Some(next);
+                    on = next;
+                }
+                _ => break,
+            }
+        }
+        top
+    }
+
+    /// The visible mount that holds a path.
+    #[must_use]
+    pub fn holding(&self, path: &AbsPath) -> MountId {
+        let mut mount = self.root;
+        let mut at = AbsPath::root();
+        for part in path.bytes().split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+            at = at.join(part);
+            mount = self.mounted_at(mount, &at).unwrap_or(mount);
+        }
+        mount
+    }
+
+    /// Whether anything is mounted on `mount` strictly below `path`: then it cannot be an overlay's lower layer as a whole.
+    #[must_use]
+    pub fn any_below(&self, mount: MountId, path: &AbsPath) -> bool {
+        // A slash is followed by a zero in ASCII, so the range holds the path, all below it, and few others ("/a-b").
+        let end = if path.is_root() { (mount + 1, AbsPath::root()) } else { (mount, path.with_suffix(b"0")) };
+        self.children.range((mount, path.clone())..end).any(|((_, at), _)| path.is_above(at))
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&b| b == b' ');
+    let id = number(fields.next()?)?;
+    let parent = number(fields.next()?)?;
+    let at = fields.nth(2)?;
+    // Optional fields end with a lone hyphen.
+    fields.by_ref().find(|field| *field == b"-")?;
+    let fstype = fields.next()?.to_vec();
+    let source = unescape(fields.next().unwrap_or(b""));
+    let at = unescape(at);
+    let at = at.strip_suffix(b"//deleted".as_slice()).unwrap_or(&at);
+    Some(Mount { id, parent, at: AbsPath::new(at).ok()?, fstype, source })
+}
+
+fn number(digits: &[u8]) -> Option<MountId> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Space, tab, newline and backslash are written as a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(rest.get(..at).unwrap_or(b""));
+        let digits = rest.get(at + 1..at + 4).unwrap_or(b"");
+        let octal = digits.iter().try_fold(0u32, |value, digit| match digit {
+            b'0'..=b'7' => Some(value * 8 + u32::from(digit - b'0')),
+            _ => None,
+        });
+        match octal.and_then(|value| u8::try_from(value).ok()) {
+            Some(byte) if digits.len() == 3 => {
+                out.push(byte);
+                rest = rest.get(at + 4..).unwrap_or(b"");
+            }
+            _ => {
+                out.push(b'\\');
+                rest = rest.get(at + 1..).unwrap_or(b"");
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+        22 27 0:21 / /proc rw - proc proc rw\n\
+        24 27 0:6 / /dev rw - devtmpfs devtmpfs rw\n\
+        25 24 0:23 / /dev/shm rw shared:3 - tmpfs tmpfs rw\n\
+        30 25 0:27 / /dev/shm rw shared:4 master:2 - tmpfs tmpfs2 rw\n\
+        31 27 0:30 / /a\\040b\\134c\\012d rw - fuse.sshfs me@x: rw\n\
+        32 27 0:31 / /mnt/x/y//deleted rw - tmpfs t rw\n";
+
+    #[test]
+    fn table_escapes_optional_fields_and_deleted_places_are_read() {
+        let table = MountTable::parse(TABLE, None);
+        assert_eq!(table.root(), 27);
+        assert_eq!(table.get(31).map(|m| m.at.bytes()), Some(b"/a b\\c\nd".as_slice()));
+        assert_eq!(table.get(31).map(|m| m.fstype.as_slice()), Some(b"fuse.sshfs".as_slice()));
+        assert_eq!(table.get(32).map(|m| m.at.bytes()), Some(b"/mnt/x/y".as_slice()));
+    }
+
+    #[test]
+    fn table_stacked_mounts_show_the_topmost() {
+        let table = MountTable::parse(TABLE, None);
+        assert_eq!(table.holding(&AbsPath::fixed("/dev/shm/x")), 30);
+        assert_eq!(table.holding(&AbsPath::fixed("/dev")), 24);
+        assert_eq!(table.mounted_at(24, &AbsPath::fixed("/dev/shm")), Some(30));
+    }
+
+    #[test]
+    fn table_below_is_strict_and_by_component() {
+        let table = MountTable::parse(
+            b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /a-b rw - tmpfs b rw\n3 1 0:3 / /a/c rw - tmpfs c rw\n4 1 0:4 / /d rw - tmpfs d rw\n",
+            None,
+        );
+        assert!(table.any_below(1, &AbsPath::fixed("/a")));
+        assert!(!table.any_below(1, &AbsPath::fixed("/a/c")));
+        assert!(!table.any_below(1, &AbsPath::fixed("/d")));
+        assert!(!table.any_below(1, &AbsPath::fixed("/e")));
+        assert!(table.any_below(1, &AbsPath::root()));
+        assert!(!table.any_below(3, &AbsPath::root()));
+    }
+
+    #[test]
+    fn table_garbage_is_left_out() {
+        for bad in ["", "\n\n", "1", "x y z", "1 2 3:4 / relative rw - ext4 d rw", "1 2 3:4 / /a rw ext4"] {
+            assert_eq!(MountTable::parse(bad.as_bytes(), Some(7)), MountTable::default(), "{bad:?}");
+        }
+        assert_eq!(unescape(b"a\\04\\999\\"), b"a\\04\\999\\");
+    }
+}

@@ -1,0 +1,298 @@
+//! Job + facts → [`Plan`]: every decision, in the order in which the kernel will hear of it. Ring 0.
+//!
+//! The plan is data. Ring 2 walks it with one arm per [`Step`] and decides nothing; a failure comes back as the index of a
+//! step, and everything an error says (which path, which field) is looked up here.
+
+mod exec;
+mod show;
+mod system;
+mod tree;
+
+use crate::host::{HostFacts, Question};
+use crate::job::{Job, Rlimit};
+use crate::policy::{self, Instruction};
+use crate::problem::{Notice, Problem};
+use crate::text::AbsPath;
+use std::ffi::CString;
+
+pub use exec::{ExecImage, Lookup};
+
+/// A descriptor that one step opens and later ones use.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Slot(pub usize);
+
+/// Where a path starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// At the root of the process that builds the container: the host's tree, until the new root is entered.
+    Host,
+    /// At the descriptor in a slot.
+    Slot(Slot),
+}
+
+/// A place in a tree. An empty path is the base itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct At {
+    /// Where the path starts.
+    pub base: Base,
+    /// Absolute for [`Base::Host`], relative else.
+    pub path: CString,
+}
+
+impl At {
+    /// A path of the host.
+    #[must_use]
+    pub fn host(path: &AbsPath) -> Self {
+        Self { base: Base::Host, path: path.as_cstr().to_owned() }
+    }
+
+    /// What is in a slot.
+    #[must_use]
+    pub fn slot(slot: Slot) -> Self {
+        Self { base: Base::Slot(slot), path: CString::default() }
+    }
+
+    /// A path below what is in a slot.
+    #[must_use]
+    pub fn below(slot: Slot, path: &[u8]) -> Self {
+        Self { base: Base::Slot(slot), path: CString::new(path).unwrap_or_default() }
+    }
+}
+
+/// Mount attributes, by their names in mount_setattr(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Attributes {
+    /// MOUNT_ATTR_RDONLY
+    pub read_only: bool,
+    /// MOUNT_ATTR_NOSUID
+    pub no_suid: bool,
+    /// MOUNT_ATTR_NODEV
+    pub no_dev: bool,
+    /// MOUNT_ATTR_NOEXEC
+    pub no_exec: bool,
+}
+
+/// A small file that is no directory, regular file or link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Node {
+    /// A named pipe.
+    Fifo,
+    /// A socket that nobody listens on.
+    Socket,
+}
+
+/// One operation on the tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Makes a file system and its first mount, detached (fsopen(2), fsconfig(2), fsmount(2)).
+    NewFs {
+        /// Where the mount goes.
+        slot: Slot,
+        /// Type, such as `tmpfs`.
+        fstype: &'static std::ffi::CStr,
+        /// Options; a flag has no value.
+        options: Vec<(&'static std::ffi::CStr, Option<CString>)>,
+        /// Attributes of the mount.
+        attributes: Attributes,
+    },
+    /// Makes an overlay, detached. It gets the attributes that its lower layer's mount has.
+    Overlay {
+        /// Where the mount goes.
+        slot: Slot,
+        /// The lower layer.
+        lower: At,
+        /// The upper layer.
+        upper: At,
+        /// The work directory.
+        work: At,
+        /// Keep the overlay's own marks in `user.overlay.*` attributes.
+        userxattr: bool,
+        /// Whether a read-only lower mount makes the overlay read-only.
+        keep_read_only: bool,
+        /// Whether the lower layer may have vanished: then the step is skipped and reported.
+        optional: bool,
+    },
+    /// Copies a mount, detached (open_tree(2)).
+    Clone {
+        /// Where the mount goes.
+        slot: Slot,
+        /// What is copied.
+        from: At,
+        /// With everything mounted below it.
+        recursive: bool,
+        /// Whether it may have vanished.
+        optional: bool,
+    },
+    /// Opens a directory without mounting anything.
+    Open {
+        /// Where the descriptor goes.
+        slot: Slot,
+        /// Which directory.
+        at: At,
+    },
+    /// Adds attributes to a mount and all below it, and makes them private (mount_setattr(2)).
+    Restrict {
+        /// Which mount.
+        at: At,
+        /// What is added.
+        attributes: Attributes,
+    },
+    /// Mounts what is in a slot (move_mount(2)).
+    Attach {
+        /// What.
+        slot: Slot,
+        /// Where.
+        at: At,
+        /// Whether the slot is needed later.
+        keep: bool,
+    },
+    /// Takes the mount in a slot out of the tree, which keeps the descriptor usable (umount2(2) with MNT_DETACH).
+    Detach {
+        /// Which.
+        slot: Slot,
+    },
+    /// Makes a directory in the container's own layers.
+    MakeDir {
+        /// Where.
+        at: At,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Makes a pipe or a socket in the container's own layers.
+    MakeNode {
+        /// Where.
+        at: At,
+        /// Which.
+        node: Node,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Makes a symbolic link in the container's own layers.
+    Symlink {
+        /// Where.
+        at: At,
+        /// What it holds.
+        to: CString,
+    },
+    /// Makes a file in the container's own layers.
+    Write {
+        /// Where.
+        at: At,
+        /// What it holds.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Copies a file of the host into the container's own layers.
+    Copy {
+        /// Which.
+        from: At,
+        /// Where to.
+        at: At,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Makes what is in a slot the root, and takes the old root out of the tree (pivot_root(2)).
+    EnterRoot {
+        /// The new root, mounted over the old one.
+        slot: Slot,
+    },
+}
+
+/// A step and the field of the job that asked for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// What is done.
+    pub step: Step,
+    /// JSON pointer.
+    pub at: Option<String>,
+}
+
+/// The names of the id maps' files and what is written into them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdMaps {
+    /// `/proc/self/uid_map`
+    pub uid: Vec<u8>,
+    /// `/proc/self/gid_map`
+    pub gid: Vec<u8>,
+}
+
+/// Everything that is needed to run the job, ready for the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Whether the network namespace is the container's own.
+    pub own_network: bool,
+    /// Id maps.
+    pub id_maps: IdMaps,
+    /// Host name.
+    pub hostname: Option<CString>,
+    /// The tree.
+    pub steps: Vec<Placed>,
+    /// How many slots the steps use.
+    pub slots: usize,
+    /// The slot of the memory or disk scratch, whose use is reported; none where the job can write none.
+    pub scratch: Option<Slot>,
+    /// Working directory.
+    pub cwd: AbsPath,
+    /// Resource limits.
+    pub rlimits: Vec<(Rlimit, u64)>,
+    /// The system call filter.
+    pub filter: Vec<Instruction>,
+    /// The command.
+    pub exec: ExecImage,
+    /// Descriptors that the target keeps beside the standard streams; sorted.
+    pub fds: Vec<i32>,
+    /// Whether the target runs below a pid 1 of ours.
+    pub init: bool,
+    /// What the caller should know.
+    pub warnings: Vec<Notice>,
+    /// What was asked for and is not fully given.
+    pub degraded: Vec<Notice>,
+}
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NoPlan {
+    /// These must be answered first.
+    Ask(Vec<Question>),
+    /// The job cannot be run here.
+    Refused(Box<Problem>),
+}
+
+impl From<Problem> for NoPlan {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// Decides everything.
+///
+/// # Errors
+/// [`NoPlan::Ask`] as long as facts are missing; else the reason why this host cannot run the job.
+pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
+    let tree = tree::build(job, facts)?;
+    let caller = &facts.caller;
+    Ok(Plan {
+        own_network: !job.host_network,
+        id_maps: IdMaps {
+            uid: format!("{} {} 1\n", job.user.uid, caller.uid).into_bytes(),
+            gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),
+        },
+        hostname: job.hostname.as_ref().and_then(|name| CString::new(name.as_bytes()).ok()),
+        steps: tree.steps,
+        slots: tree.slots,
+        scratch: tree.scratch,
+        cwd: match job.cwd.as_ref().or(caller.cwd.as_ref()) {
+            Some(path) => path.clone(),
+            None => return Err(NoPlan::from(exec::no_cwd())),
+        },
+        rlimits: job.limits.rlimits.clone(),
+        filter: if job.seccomp { policy::default_filter() } else { Vec::new() },
+        exec: exec::image(job, caller, tree.home.as_ref()),
+        fds: job.fds.clone(),
+        init: job.init,
+        warnings: tree.warnings,
+        degraded: tree.degraded,
+    })
+}

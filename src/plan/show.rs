@@ -1,0 +1,72 @@
+//! A step as one line of text, for people and for snapshots. Ring 0.
+
+use super::{At, Attributes, Base, Node, Step};
+use std::fmt;
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.to_string_lossy();
+        match self.base {
+            Base::Host => write!(f, "{}", path.escape_debug()),
+            Base::Slot(slot) if path.is_empty() => write!(f, "#{}", slot.0),
+            Base::Slot(slot) => write!(f, "#{}/{}", slot.0, path.escape_debug()),
+        }
+    }
+}
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.read_only, "ro"),
+            (self.no_suid, "nosuid"),
+            (self.no_dev, "nodev"),
+            (self.no_exec, "noexec"),
+        ];
+        let set: Vec<&str> = names.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        f.write_str(if set.is_empty() { "-" } else { "" })?;
+        f.write_str(&set.join(","))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = |optional: bool| if optional { " optional" } else { "" };
+        match self {
+            Self::NewFs { slot, fstype, options, attributes } => {
+                write!(f, "new-fs    #{} {} {attributes}", slot.0, fstype.to_string_lossy())?;
+                for (key, value) in options {
+                    write!(f, " {}", key.to_string_lossy())?;
+                    if let Some(value) = value {
+                        write!(f, "={}", value.to_string_lossy())?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Overlay { slot, lower, upper, work, userxattr, keep_read_only, optional } => write!(
+                f,
+                "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}",
+                slot.0,
+                if *userxattr { " userxattr" } else { "" },
+                if *keep_read_only { " keep-ro" } else { "" },
+                rest(*optional)
+            ),
+            Self::Clone { slot, from, recursive, optional } => {
+                let depth = if *recursive { " rec" } else { "" };
+                write!(f, "clone     #{} <- {from}{depth}{}", slot.0, rest(*optional))
+            }
+            Self::Open { slot, at } => write!(f, "open      #{} <- {at}", slot.0),
+            Self::Restrict { at, attributes } => write!(f, "restrict  {at} {attributes}"),
+            Self::Attach { slot, at, keep } => {
+                write!(f, "attach    #{} -> {at}{}", slot.0, if *keep { " keep" } else { "" })
+            }
+            Self::Detach { slot } => write!(f, "detach    #{}", slot.0),
+            Self::MakeDir { at, mode } => write!(f, "mkdir     {at} {mode:04o}"),
+            Self::MakeNode { at, node: Node::Fifo, mode } => write!(f, "mkfifo    {at} {mode:04o}"),
+            Self::MakeNode { at, node: Node::Socket, mode } => write!(f, "mksocket  {at} {mode:04o}"),
+            Self::Symlink { at, to } => write!(f, "symlink   {at} -> {}", to.to_string_lossy().escape_debug()),
+            Self::Write { at, bytes, mode } => write!(f, "write     {at} {mode:04o} {} bytes", bytes.len()),
+            Self::Copy { from, at, mode } => write!(f, "copy      {from} -> {at} {mode:04o}"),
+            Self::EnterRoot { slot } => write!(f, "pivot     #{}", slot.0),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What every container gets beside the host's tree: /dev, /sys, shared memory, configuration files, home, /proc. Ring 0.
+
+use super::tree::{Area, Builder};
+use super::{At, Attributes, Slot, Step};
+use crate::host::{Kind, Listing, PathFact};
+use crate::job::{Job, Scratch};
+use crate::problem::Notice;
+use crate::spec::Mode;
+use crate::text::AbsPath;
+use std::ffi::{CStr, CString};
+
+/// Device files that lead nowhere outside the container.
+const NODES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
+
+/// What udev(7) links in every /dev.
+const DEV_LINKS: [(&CStr, &CStr); 5] = [
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+/// Files of /proc that LXCFS can show for the container instead of the host, and that every procfs has.
+const LXCFS_FILES: [&str; 7] = ["cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"];
+
+/// Global settings of the kernel, which procfs lets the real root change by its uid alone.
+const GLOBAL_SETTINGS: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+
+const HARMLESS: Attributes = Attributes { read_only: false, no_suid: true, no_dev: false, no_exec: true };
+const FORBIDDING: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: true };
+
+const DEV: &[u8] = b"dev";
+
+fn is_directory(b: &mut Builder<'_>, path: &AbsPath) -> bool {
+    matches!(b.path_fact(path), Some(PathFact::Directory { .. }))
+}
+
+fn named(b: &Builder<'_>, path: &AbsPath) -> bool {
+    b.directories.contains_key(path)
+}
+
+/// The own /dev.
+pub(super) fn minimal_dev(b: &mut Builder<'_>) {
+    let dev = AbsPath::fixed("/dev");
+    if !b.ensure_dir(&dev, 0o755) {
+        let message = "There is no /dev directory, and the root directory cannot get one, so there are no device files.";
+        return b.degraded.push(Notice::new("dev-missing", Some(b"/dev"), message));
+    }
+    b.make_dir(b.memory, DEV, 0o755);
+    for (name, to) in DEV_LINKS {
+        b.prepare(Step::Symlink { at: in_dev(b.memory, name), to: to.to_owned() });
+    }
+    b.make_dir(b.memory, b"dev/shm", 0o1777);
+    b.make_dir(b.memory, b"dev/pts", 0o755);
+    b.make_dir(b.memory, b"dev/mqueue", 0o1777);
+    let copy = b.copy_of(b.memory, DEV);
+    let at = b.inside(&dev);
+    b.attach_step(Step::Attach { slot: copy, at, keep: true });
+    for name in NODES {
+        b.prepare(Step::Write { at: in_dev(b.memory, name), bytes: Vec::new(), mode: 0o666 });
+        let node = device_node(b, name);
+        b.attach_step(Step::Attach { slot: node, at: At::below(copy, name.to_bytes()), keep: false });
+    }
+    for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
+        let slot = b.slot();
+        b.prepare(make(slot));
+        b.attach_step(Step::Attach { slot, at: At::below(copy, name.to_bytes()), keep: false });
+    }
+    b.set_area(&dev, Area::Own { slot: b.memory, path: DEV.to_vec() });
+}
+
+fn in_dev(memory: Slot, name: &CStr) -> At {
+    At::below(memory, &[b"dev/".as_slice(), name.to_bytes()].concat())
+}
+
+fn device_node(b: &mut Builder<'_>, name: &CStr) -> Slot {
+    let slot = b.slot();
+    let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
+    b.prepare(Step::Clone { slot, from, recursive: false, optional: true });
+    b.prepare(Step::Restrict { at: At::slot(slot), attributes: HARMLESS });
+    slot
+}
+
+/// Pseudo terminals of the container's own: those of the host can be reached through no other instance.
+fn devpts(slot: Slot) -> Step {
+    let value = |text: &CStr| Some(text.to_owned());
+    let options = vec![(c"ptmxmode", value(c"0666")), (c"mode", value(c"0620"))];
+    Step::NewFs { slot, fstype: c"devpts", options, attributes: HARMLESS }
+}
+
+fn mqueue(slot: Slot) -> Step {
+    Step::NewFs { slot, fstype: c"mqueue", options: Vec::new(), attributes: FORBIDDING }
+}
+
+/// The host's /dev, without what belongs to the host's sessions.
+pub(super) fn host_dev(b: &mut Builder<'_>) {
+    let dev = AbsPath::fixed("/dev");
+    let (top, Area::Host(_)) = b.area(&dev) else { return };
+    if top != dev {
+        return;
+    }
+    for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
+        let path = dev.join(name.to_bytes());
+        if !named(b, &path) && is_directory(b, &path) {
+            let slot = b.slot();
+            b.prepare(make(slot));
+            b.mount(slot, &path);
+        }
+    }
+    let shm = dev.join(b"shm");
+    if !named(b, &shm) && is_directory(b, &shm) {
+        b.hide(&shm, b.memory, 0o1777);
+    }
+    if b.facts.caller.real_root {
+        // The real root may open every device file that it can see, so it sees the harmless ones only.
+        for name in NODES.into_iter().chain([c"ptmx"]) {
+            let path = dev.join(name.to_bytes());
+            if matches!(b.path_fact(&path), Some(PathFact::Other(Kind::Device))) {
+                let node = device_node(b, name);
+                b.mount(node, &path);
+            }
+        }
+        let message = "stdbox was started by the real root, so the host's device files other than the usual harmless ones cannot be opened.";
+        b.degraded.push(Notice::new("devices-closed", Some(b"/dev"), message));
+    }
+}
+
+/// /sys where the host's tree is used in place: read-only even where the rest is writable.
+pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
+    let sys = AbsPath::fixed("/sys");
+    if in_place && !named(b, &sys) && is_directory(b, &sys) {
+        b.show(&sys, Mode::ReadOnly, true);
+    }
+}
+
+/// /run/shm is writable memory where the host has it.
+pub(super) fn run_shm(b: &mut Builder<'_>) {
+    let path = AbsPath::fixed("/run/shm");
+    if named(b, &path) {
+        return;
+    }
+    match b.path_fact(&path) {
+        Some(PathFact::Directory { .. }) => b.hide(&path, b.memory, 0o1777),
+        Some(PathFact::Symlink { link: Some(link), .. }) => {
+            if let (_, Area::Own { .. }) = b.area(&path) {
+                if let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link)) {
+                    b.prepare(Step::Symlink { at, to });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where the host's network and configuration are used, so is its name resolution, parts of which live in /run.
+pub(super) fn name_resolution(b: &mut Builder<'_>) {
+    if b.job.system_config || !b.job.host_network {
+        return;
+    }
+    for path in ["/run/systemd/resolve", "/run/resolvconf"].map(AbsPath::fixed) {
+        let hidden = matches!(b.area(&path), (_, Area::Own { .. }));
+        if hidden && !named(b, &path) && is_directory(b, &path) {
+            b.show(&path, Mode::ReadOnly, true);
+        }
+    }
+}
+
+/// The generated files: path and content.
+fn generated(job: &Job) -> Vec<(&'static str, String)> {
+    let user = &job.user;
+    let home = user.home.as_ref().map_or_else(|| "/".into(), AbsPath::lossy);
+    let (uid, gid) = (user.uid, user.gid);
+    let mut passwd = format!("{}:x:{uid}:{gid}:{}:{home}:/bin/sh\n", user.name, user.name);
+    let mut group = format!("{}:x:{gid}:\n", user.group);
+    for (name, id, place) in [("root", 0, "/root"), ("nobody", 65534, "/")] {
+        if uid != id && user.name != name {
+            passwd.push_str(&format!("{name}:x:{id}:{id}:{name}:{place}:/bin/false\n"));
+        }
+        let name = if id == 65534 { "nogroup" } else { name };
+        if gid != id && user.group != name {
+            group.push_str(&format!("{name}:x:{id}:\n"));
+        }
+    }
+    let host = job.hostname.as_deref().unwrap_or("localhost");
+    let hosts = format!("127.0.0.1\tlocalhost {host}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let dns = if job.host_network { " dns" } else { "" };
+    let nsswitch = format!(
+        "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files{dns}\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\nnetgroup: files\n"
+    );
+    vec![
+        ("/etc/passwd", passwd),
+        ("/etc/group", group),
+        ("/etc/hosts", hosts),
+        ("/etc/hostname", format!("{host}\n")),
+        ("/etc/nsswitch.conf", nsswitch),
+    ]
+}
+
+const GENERATED: [&str; 6] =
+    ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/nsswitch.conf", "/etc/mtab"];
+
+/// Whether a file of the container is generated, so that the host's need not be copied.
+pub(super) fn generates(job: &Job, path: &AbsPath) -> bool {
+    job.system_config && GENERATED.iter().any(|generated| generated.as_bytes() == path.bytes())
+}
+
+/// Configuration files and home directory; returns where HOME points, if it is ours to say.
+pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
+    if !b.job.system_config {
+        return b.job.user.home.clone();
+    }
+    for (path, text) in generated(b.job) {
+        let path = AbsPath::fixed(path);
+        let bytes = text.into_bytes();
+        if let Some(at) = b.writable(&path) {
+            b.prepare(Step::Write { at, bytes, mode: 0o644 });
+            continue;
+        }
+        match b.path_fact(&path) {
+            Some(PathFact::Other(Kind::File { .. })) => {
+                let place = [b"config/".as_slice(), path.name()].concat();
+                b.make_dir(b.memory, b"config", 0o755);
+                b.prepare(Step::Write { at: At::below(b.memory, &place), bytes, mode: 0o644 });
+                let copy = b.copy_of(b.memory, &place);
+                b.mount(copy, &path);
+            }
+            Some(_) => {
+                let message = "The host has no such plain file, and the directory is not the container's own, so it is not supplied.";
+                b.warnings.push(Notice::new("config-skipped", Some(path.bytes()), message));
+            }
+            None => {}
+        }
+    }
+    if let Some(at) = b.writable(&AbsPath::fixed("/etc/mtab")) {
+        b.prepare(Step::Symlink { at, to: c"/proc/self/mounts".to_owned() });
+    }
+    home(b)
+}
+
+fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
+    let home = b.job.user.home.clone()?;
+    let fact = b.path_fact(&home)?;
+    let exists = matches!(fact, PathFact::Directory { .. });
+    let special = ["/dev", "/proc", "/sys"].iter().any(|top| AbsPath::fixed(top).contains(&home));
+    let own = match b.mode_of(&home) {
+        _ if special => false,
+        Mode::FullAccess => exists,
+        Mode::ReadOnly => false,
+        Mode::Hidden | Mode::Overlay if named(b, &home) || home.is_root() => true,
+        Mode::Hidden => {
+            b.hide(&home, b.scratch, 0o700);
+            true
+        }
+        Mode::Overlay => match (fact, b.area(&home)) {
+            (_, (_, Area::Host(_))) | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::Other(_), _) => false,
+            (PathFact::Directory { .. }, _) => {
+                b.hide(&home, b.scratch, 0o700);
+                true
+            }
+            (PathFact::Missing, _) => match b.writable(&home) {
+                Some(at) => {
+                    b.prepare(Step::MakeDir { at, mode: 0o700 });
+                    true
+                }
+                None => false,
+            },
+        },
+    };
+    if own {
+        return Some(home);
+    }
+    let message = format!("The home directory {} cannot be made here, so HOME is /tmp.", home.lossy());
+    b.warnings.push(Notice::new("home-replaced", Some(home.bytes()), message));
+    Some(AbsPath::fixed("/tmp"))
+}
+
+/// The disk scratch of this very job must not be seen through the tree that it is a part of.
+pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
+    if let (Scratch::Disk(_), Some((path, _))) = (&b.job.scratch, &b.facts.disk_scratch) {
+        let path = path.clone();
+        if let (_, Area::Host(_)) = b.area(&path) {
+            b.hide(&path, b.memory, 0);
+        }
+    }
+}
+
+/// Container-aware files of LXCFS, taken from the host while nothing is covered.
+pub(super) fn lxcfs(b: &mut Builder<'_>) {
+    let top = AbsPath::fixed("/var/lib/lxcfs");
+    let from = top.join(b"proc");
+    if !b.job.lxcfs || !is_directory(b, &from) {
+        return;
+    }
+    let Some(Listing::Entries(entries)) = b.list(&from) else { return };
+    for name in LXCFS_FILES {
+        if entries.iter().any(|entry| entry.name == name.as_bytes()) {
+            let slot = lxcfs_part(b, &from.join(name.as_bytes()));
+            b.over_proc.push((slot, AbsPath::fixed("/proc").join(name.as_bytes())));
+        }
+    }
+    let cpu = AbsPath::fixed("/sys/devices/system/cpu");
+    let from = cpu.below(&top);
+    let shown = matches!(b.area(&cpu), (at, Area::Host(_)) if at == AbsPath::fixed("/sys"));
+    if shown && is_directory(b, &from) {
+        let slot = lxcfs_part(b, &from);
+        b.mount(slot, &cpu);
+    }
+}
+
+fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
+    let slot = b.slot();
+    b.prepare(Step::Clone { slot, from: At::host(from), recursive: true, optional: true });
+    let attributes = Attributes { read_only: true, ..FORBIDDING };
+    b.prepare(Step::Restrict { at: At::slot(slot), attributes });
+    slot
+}
+
+/// The fresh /proc.
+pub(super) fn proc(b: &mut Builder<'_>) {
+    let fresh = |slot| Step::NewFs { slot, fstype: c"proc", options: Vec::new(), attributes: FORBIDDING };
+    let slot = b.slot();
+    b.attach_step(fresh(slot));
+    b.mount(slot, &AbsPath::fixed("/proc"));
+    if b.facts.caller.real_root {
+        for path in GLOBAL_SETTINGS.map(AbsPath::fixed) {
+            let slot = b.slot();
+            let from = b.inside(&path);
+            b.attach_step(Step::Clone { slot, from, recursive: false, optional: true });
+            let attributes = Attributes { read_only: true, ..FORBIDDING };
+            b.attach_step(Step::Restrict { at: At::slot(slot), attributes });
+            b.mount(slot, &path);
+        }
+    }
+    let over = std::mem::take(&mut b.over_proc);
+    let covered = !over.is_empty();
+    for (slot, path) in over {
+        b.mount(slot, &path);
+    }
+    if covered && !b.facts.caller.real_root {
+        // The kernel lets a nested container mount procfs only where an instance without anything over it exists.
+        let slot = b.slot();
+        b.attach_step(fresh(slot));
+        b.mount(slot, &AbsPath::fixed("/proc/1/ns"));
+    }
+}

@@ -1,0 +1,764 @@
+//! The container's tree as a list of steps. Ring 0.
+//!
+//! The order in time is the same for every job: the scratch space is mounted over `/`, where it hides nothing, since a path
+//! from the root does not look at what lies on the root. Everything that is taken from the host is taken while nothing is
+//! covered ("prepare"). The scratch leaves the tree again, living on in descriptors, overlays and copies. Then either the
+//! host's tree is restricted in place, or a new root is put over it; the prepared mounts are attached, parents first; and a
+//! new root is entered.
+
+use super::{At, Attributes, Base, NoPlan, Node, Placed, Slot, Step, system};
+use crate::host::{Entry, HostFacts, Kind, Listing, PathFact, Question};
+use crate::job::{Directory, Job, Scratch};
+use crate::mountinfo::{MountId, MountTable};
+use crate::problem::{Code, Notice, Problem, Stage};
+use crate::spec::{Dev, Mode};
+use crate::text::AbsPath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+
+/// A plain file at skeleton level is copied up to this size, and bound above it.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// The finished tree.
+pub(super) struct Tree {
+    pub(super) steps: Vec<Placed>,
+    pub(super) slots: usize,
+    pub(super) scratch: Option<Slot>,
+    pub(super) home: Option<AbsPath>,
+    pub(super) warnings: Vec<Notice>,
+    pub(super) degraded: Vec<Notice>,
+}
+
+/// What a part of the container's tree is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Area {
+    /// A directory in one of our own file systems: a hidden directory, or the skeleton of a split overlay.
+    Own { slot: Slot, path: Vec<u8> },
+    /// A kernel overlay with this upper layer, relative to the scratch.
+    Overlay { upper: Vec<u8> },
+    /// The host's own, restricted or not.
+    Host(Mode),
+}
+
+/// The paths in the memory file system and in the scratch.
+pub(super) const UPPER: &[u8] = b"upper";
+const WORK: &[u8] = b"work";
+const NESTED: &[u8] = b"nested";
+
+pub(super) struct Builder<'a> {
+    pub(super) job: &'a Job,
+    pub(super) facts: &'a HostFacts,
+    pub(super) directories: BTreeMap<AbsPath, Directory>,
+    asks: BTreeSet<Question>,
+    slots: usize,
+    /// The private memory file system.
+    pub(super) memory: Slot,
+    /// Where layers live: the same, or a disk directory.
+    pub(super) scratch: Slot,
+    root: Option<Slot>,
+    areas: BTreeMap<AbsPath, Area>,
+    made: BTreeSet<(Slot, Vec<u8>)>,
+    prepare: Vec<Placed>,
+    attach: Vec<Placed>,
+    layers: usize,
+    overlays: bool,
+    pointer: Option<String>,
+    /// Mounts that go over the fresh /proc.
+    pub(super) over_proc: Vec<(Slot, AbsPath)>,
+    pub(super) warnings: Vec<Notice>,
+    pub(super) degraded: Vec<Notice>,
+}
+
+pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
+    let mut b = Builder::new(job, facts);
+    b.directories()?;
+    let in_place = matches!(b.mode_of(&AbsPath::root()), Mode::ReadOnly | Mode::FullAccess);
+    let result = b.tree(in_place);
+    // Missing facts come first: what looks like a refusal may only be an unanswered question.
+    if !b.asks.is_empty() {
+        return Err(NoPlan::Ask(b.asks.into_iter().collect()));
+    }
+    let home = result?;
+    Ok(b.finish(in_place, home))
+}
+
+impl<'a> Builder<'a> {
+    fn new(job: &'a Job, facts: &'a HostFacts) -> Self {
+        let disk = matches!(job.scratch, Scratch::Disk(_));
+        Self {
+            job,
+            facts,
+            directories: job.directories.clone(),
+            asks: BTreeSet::new(),
+            slots: 1 + usize::from(disk),
+            memory: Slot(0),
+            scratch: Slot(usize::from(disk)),
+            root: None,
+            areas: BTreeMap::new(),
+            made: BTreeSet::new(),
+            prepare: Vec::new(),
+            attach: Vec::new(),
+            layers: 0,
+            overlays: false,
+            pointer: None,
+            over_proc: Vec::new(),
+            warnings: Vec::new(),
+            degraded: Vec::new(),
+        }
+    }
+
+    /// Checks the named directories against the host (section 5.2), and settles the default ones.
+    fn directories(&mut self) -> Result<(), NoPlan> {
+        let named: Vec<(AbsPath, Directory)> = self.directories.iter().map(|(p, d)| (p.clone(), d.clone())).collect();
+        let facts: Vec<Option<PathFact>> = named.iter().map(|(path, _)| self.path_fact(path)).collect();
+        if !self.asks.is_empty() {
+            return Err(NoPlan::Ask(std::mem::take(&mut self.asks).into_iter().collect()));
+        }
+        for ((path, directory), fact) in named.into_iter().zip(facts) {
+            let Some(fact) = fact else { continue };
+            match (&directory.at, fact) {
+                (_, PathFact::Directory { .. }) => {}
+                (Some(at), fact) => return Err(refused_directory(&path, &fact, at).into()),
+                (None, fact) => {
+                    self.directories.remove(&path);
+                    // What the default hides must not stay visible under its real name.
+                    if let PathFact::Symlink { real: Some(real), .. } = fact {
+                        if self.path_fact(&real).is_some_and(|fact| matches!(fact, PathFact::Directory { .. })) {
+                            self.directories.entry(real).or_insert(directory);
+                        }
+                    }
+                }
+            }
+        }
+        let dev = AbsPath::fixed("/dev");
+        if self.job.dev == Dev::Host && !self.directories.contains_key(&dev) {
+            if matches!(self.path_fact(&dev), Some(PathFact::Directory { .. })) {
+                self.directories.insert(dev, Directory { mode: Mode::ReadOnly, at: None });
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, in_place: bool) -> Result<Option<AbsPath>, NoPlan> {
+        self.make_scratch();
+        if in_place {
+            let mode = self.mode_of(&AbsPath::root());
+            self.areas.insert(AbsPath::root(), Area::Host(mode));
+        } else {
+            self.new_root()?;
+        }
+        if self.job.dev == Dev::Minimal {
+            system::minimal_dev(self);
+        }
+        let directories: Vec<(AbsPath, Directory)> =
+            self.directories.iter().filter(|(path, _)| !path.is_root()).map(|(p, d)| (p.clone(), d.clone())).collect();
+        for (path, directory) in directories {
+            self.pointer.clone_from(&directory.at);
+            self.directory(&path, directory.mode)?;
+        }
+        self.pointer = None;
+        if self.job.dev == Dev::Host {
+            system::host_dev(self);
+        }
+        system::sysfs(self, in_place);
+        system::lxcfs(self);
+        system::run_shm(self);
+        system::name_resolution(self);
+        let home = system::configuration(self);
+        system::cover_disk_scratch(self);
+        self.ensure_dir(&AbsPath::fixed("/proc"), 0o555);
+        if let (Scratch::Disk(_), Some((_, false))) = (&self.job.scratch, &self.facts.disk_scratch) {
+            self.without_xattr();
+        } else if matches!(self.job.scratch, Scratch::Tmpfs { .. }) && self.overlays && self.xattr() == Some(false) {
+            self.without_xattr();
+        }
+        Ok(home)
+    }
+
+    fn without_xattr(&mut self) {
+        if self.overlays {
+            self.degraded.push(Notice::new(
+                "overlay-without-xattr",
+                None,
+                "The scratch space cannot hold user.* extended attributes, so a host directory cannot be deleted or renamed inside an overlay.",
+            ));
+        }
+    }
+
+    fn finish(mut self, in_place: bool, home: Option<AbsPath>) -> Tree {
+        let mut steps = std::mem::take(&mut self.prepare);
+        steps.push(plain(Step::Detach { slot: self.memory }));
+        if in_place {
+            let read_only = self.mode_of(&AbsPath::root()) == Mode::ReadOnly;
+            let attributes = Attributes { read_only, no_suid: true, no_dev: true, no_exec: false };
+            steps.push(plain(Step::Restrict { at: At::host(&AbsPath::root()), attributes }));
+        } else if let Some(slot) = self.root {
+            steps.push(plain(Step::Attach { slot, at: At::host(&AbsPath::root()), keep: true }));
+        }
+        steps.append(&mut self.attach);
+        self.attach = steps;
+        system::proc(&mut self);
+        let mut steps = self.attach;
+        if let Some(slot) = self.root {
+            steps.push(plain(Step::EnterRoot { slot }));
+        }
+        let writable = !self.made.is_empty();
+        Tree {
+            steps,
+            slots: self.slots,
+            scratch: writable.then_some(self.scratch),
+            home,
+            warnings: self.warnings,
+            degraded: self.degraded,
+        }
+    }
+
+    // --- facts ---------------------------------------------------------------------------------------------------------
+
+    fn ask(&mut self, question: Question) {
+        self.asks.insert(question);
+    }
+
+    /// What is at a path of the host.
+    pub(super) fn path_fact(&mut self, path: &AbsPath) -> Option<PathFact> {
+        let fact = self.facts.paths.get(path).cloned();
+        if fact.is_none() {
+            self.ask(Question::Path(path.clone()));
+        }
+        fact
+    }
+
+    pub(super) fn list(&mut self, path: &AbsPath) -> Option<Listing> {
+        let list = self.facts.lists.get(path).cloned();
+        if list.is_none() {
+            self.ask(Question::List(path.clone()));
+        }
+        list
+    }
+
+    pub(super) fn table(&mut self) -> Option<&'a MountTable> {
+        let table = self.facts.mounts.as_ref();
+        if table.is_none() {
+            self.ask(Question::Mounts);
+        }
+        table
+    }
+
+    fn xattr(&mut self) -> Option<bool> {
+        if let Scratch::Disk(_) = self.job.scratch {
+            return self.facts.disk_scratch.as_ref().map(|(_, xattr)| *xattr);
+        }
+        if self.facts.tmpfs_xattr.is_none() {
+            self.ask(Question::TmpfsXattr);
+        }
+        self.facts.tmpfs_xattr
+    }
+
+    pub(super) fn mode_of(&self, path: &AbsPath) -> Mode {
+        let mut above = Some(path.clone());
+        while let Some(path) = above {
+            if let Some(directory) = self.directories.get(&path) {
+                return directory.mode;
+            }
+            above = path.parent();
+        }
+        Mode::Overlay
+    }
+
+    /// The permission bits of a directory of the host; 0755 where it has none.
+    fn bits(&mut self, path: &AbsPath) -> u32 {
+        match self.path_fact(path) {
+            Some(PathFact::Directory { mode }) => mode,
+            _ => 0o755,
+        }
+    }
+
+    // --- steps ---------------------------------------------------------------------------------------------------------
+
+    pub(super) fn slot(&mut self) -> Slot {
+        self.slots += 1;
+        Slot(self.slots - 1)
+    }
+
+    pub(super) fn prepare(&mut self, step: Step) {
+        self.prepare.push(Placed { step, at: self.pointer.clone() });
+    }
+
+    pub(super) fn attach_step(&mut self, step: Step) {
+        self.attach.push(Placed { step, at: self.pointer.clone() });
+    }
+
+    /// A path of the container, for a step after the new root, if any, has been put over the old one.
+    pub(super) fn inside(&self, path: &AbsPath) -> At {
+        match self.root {
+            Some(slot) => At { base: Base::Slot(slot), path: path.relative() },
+            None => At::host(path),
+        }
+    }
+
+    /// Mounts a slot at a path of the container.
+    pub(super) fn mount(&mut self, slot: Slot, path: &AbsPath) {
+        let at = self.inside(path);
+        self.attach_step(Step::Attach { slot, at, keep: false });
+    }
+
+    /// A directory in one of our own file systems, with its parents.
+    pub(super) fn make_dir(&mut self, slot: Slot, path: &[u8], mode: u32) {
+        if path.is_empty() || self.made.contains(&(slot, path.to_vec())) {
+            return;
+        }
+        if let Some(slash) = path.iter().rposition(|&b| b == b'/') {
+            let parent = path.get(..slash).unwrap_or(b"").to_vec();
+            self.make_dir(slot, &parent, 0o755);
+        }
+        self.made.insert((slot, path.to_vec()));
+        self.prepare(Step::MakeDir { at: At::below(slot, path), mode });
+    }
+
+    /// The area that a path of the container lies in, with the place where it starts.
+    pub(super) fn area(&self, path: &AbsPath) -> (AbsPath, Area) {
+        let mut above = Some(path.clone());
+        while let Some(path) = above {
+            if let Some(area) = self.areas.get(&path) {
+                return (path, area.clone());
+            }
+            above = path.parent();
+        }
+        (AbsPath::root(), Area::Host(Mode::Overlay))
+    }
+
+    pub(super) fn set_area(&mut self, path: &AbsPath, area: Area) {
+        self.areas.insert(path.clone(), area);
+    }
+
+    /// Sees to it that a directory of the container exists, as far as that is ours to do: in our own file systems and in
+    /// upper layers, never on the host. Says whether it will exist.
+    pub(super) fn ensure_dir(&mut self, path: &AbsPath, mode: u32) -> bool {
+        let (top, area) = self.area(path);
+        if path == &top {
+            return true;
+        }
+        let (slot, base) = match area {
+            Area::Own { slot, path: base } => (slot, base),
+            Area::Overlay { upper } => match self.path_fact(path) {
+                Some(PathFact::Directory { .. }) => return true,
+                Some(PathFact::Missing) | None => (self.scratch, upper),
+                Some(_) => return false,
+            },
+            Area::Host(_) => return matches!(self.path_fact(path), Some(PathFact::Directory { .. })),
+        };
+        let mut at = top;
+        let mut place = base;
+        let rest = at.rest_of(path).to_vec();
+        for part in rest.split(|&b| b == b'/') {
+            at = at.join(part);
+            place = [place.as_slice(), b"/", part].concat();
+            if !self.made.contains(&(slot, place.clone())) {
+                let bits = if &at == path { mode } else { self.bits(&at) };
+                self.make_dir(slot, &place, bits);
+            }
+        }
+        true
+    }
+
+    /// Where a file of the container can be written before the container exists; `None` where it lies on the host.
+    pub(super) fn writable(&mut self, path: &AbsPath) -> Option<At> {
+        let parent = path.parent()?;
+        let (top, area) = self.area(path);
+        let (slot, base) = match area {
+            Area::Own { slot, path: base } => (slot, base),
+            Area::Overlay { upper } => (self.scratch, upper),
+            Area::Host(_) => return None,
+        };
+        if parent != top {
+            let mut at = top.clone();
+            for part in top.rest_of(&parent).split(|&b| b == b'/') {
+                at = at.join(part);
+                // A directory that the lower layer has is made in the upper one too, with the same bits.
+                let bits = self.bits(&at);
+                self.make_dir(slot, &[base.as_slice(), b"/", top.rest_of(&at)].concat(), bits);
+            }
+        }
+        Some(At::below(slot, &[base.as_slice(), b"/", top.rest_of(path)].concat()))
+    }
+
+    /// A fresh directory of its own file system's, for a mount that lies on something else than our own file systems.
+    pub(super) fn nested_dir(&mut self, slot: Slot, mode: u32) -> Vec<u8> {
+        let name = [NESTED, b"/", self.layers.to_string().as_bytes()].concat();
+        self.layers += 1;
+        self.make_dir(slot, &name, mode);
+        name
+    }
+
+    /// Makes an empty writable directory appear at a path of the container.
+    pub(super) fn hide(&mut self, path: &AbsPath, slot: Slot, mode: u32) {
+        if let (top, Area::Own { slot: own, path: base }) = self.area(path) {
+            if &top != path && own == slot {
+                self.ensure_dir(path, mode);
+                let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
+                return self.set_area(path, Area::Own { slot, path: place });
+            }
+        }
+        if !self.ensure_dir(path, mode) {
+            return;
+        }
+        let place = self.nested_dir(slot, mode);
+        let copy = self.copy_of(slot, &place);
+        self.mount(copy, path);
+        self.set_area(path, Area::Own { slot, path: place });
+    }
+
+    /// A mount of a directory of one of our own file systems.
+    pub(super) fn copy_of(&mut self, slot: Slot, path: &[u8]) -> Slot {
+        let copy = self.slot();
+        self.prepare(Step::Clone { slot: copy, from: At::below(slot, path), recursive: false, optional: false });
+        if slot != self.memory {
+            // A copy of a mount of the host has only the attributes that the host gave it.
+            let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
+            self.prepare(Step::Restrict { at: At::slot(copy), attributes });
+        }
+        copy
+    }
+
+    /// Shows a part of the host with everything mounted below it.
+    pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, optional: bool) {
+        let slot = self.slot();
+        self.prepare(Step::Clone { slot, from: At::host(path), recursive: true, optional });
+        let below = |top| AbsPath::fixed(top).contains(path);
+        let attributes = Attributes {
+            read_only: mode != Mode::FullAccess,
+            no_suid: true,
+            no_dev: !below("/dev") || self.facts.caller.real_root,
+            no_exec: below("/sys"),
+        };
+        self.prepare(Step::Restrict { at: At::slot(slot), attributes });
+        self.ensure_dir(path, 0o755);
+        self.mount(slot, path);
+        self.set_area(path, Area::Host(mode));
+    }
+
+    // --- parts of the tree ---------------------------------------------------------------------------------------------
+
+    fn make_scratch(&mut self) {
+        let number = |value: u64| CString::new(value.to_string()).ok();
+        let mut options = vec![(c"mode", CString::new("0755").ok())];
+        if let Scratch::Tmpfs { size_bytes, inodes, numa_nodes } = &self.job.scratch {
+            options.extend(size_bytes.map(|size| (c"size", number(size))));
+            options.extend(inodes.map(|inodes| (c"nr_inodes", number(inodes))));
+            if !numa_nodes.is_empty() {
+                let nodes: Vec<String> = numa_nodes.iter().map(u32::to_string).collect();
+                // mpol=bind:0,2 (tmpfs(5)).
+                options.push((c"mpol", CString::new(format!("bind:{}", nodes.join(","))).ok()));
+            }
+        }
+        let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
+        let pointer = Some("/scratch".to_owned());
+        let make = Step::NewFs { slot: self.memory, fstype: c"tmpfs", options, attributes };
+        self.prepare.push(Placed { step: make, at: pointer.clone() });
+        self.prepare(Step::Attach { slot: self.memory, at: At::host(&AbsPath::root()), keep: true });
+        if let Some((path, _)) = &self.facts.disk_scratch {
+            self.prepare.push(Placed { step: Step::Open { slot: self.scratch, at: At::host(path) }, at: pointer });
+        }
+    }
+
+    fn new_root(&mut self) -> Result<(), NoPlan> {
+        let root = AbsPath::root();
+        self.pointer = self.directories.get(&root).and_then(|directory| directory.at.clone());
+        let bits = self.bits(&root);
+        self.make_dir(self.scratch, UPPER, bits);
+        let hidden = self.mode_of(&root) == Mode::Hidden;
+        let whole = !hidden && self.table().is_some_and(|table| !table.any_below(table.root(), &root));
+        if whole {
+            let slot = self.slot();
+            self.root = Some(slot);
+            self.set_area(&root, Area::Overlay { upper: UPPER.to_vec() });
+            self.kernel_overlay(slot, &root, UPPER, false, false);
+            return Ok(());
+        }
+        self.set_area(&root, Area::Own { slot: self.scratch, path: UPPER.to_vec() });
+        let slot = self.copy_of(self.scratch, UPPER);
+        self.root = Some(slot);
+        if !hidden {
+            if let Some(table) = self.table() {
+                self.split(&root, table.root(), true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A named directory.
+    fn directory(&mut self, path: &AbsPath, mode: Mode) -> Result<(), NoPlan> {
+        let (top, area) = self.area(path);
+        match (mode, area) {
+            // Below the minimal /dev nothing is the host's, so only what is shown explicitly can be there.
+            (Mode::Hidden, _) => {
+                let bits = self.bits(path);
+                self.hide(path, self.scratch, bits);
+            }
+            (Mode::ReadOnly, Area::Host(Mode::ReadOnly)) | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
+                // The area may be the host's /dev or /sys, which have attributes of their own.
+                let special = |at| AbsPath::fixed(at).contains(path) && !AbsPath::fixed(at).contains(&top);
+                if special("/dev") || special("/sys") {
+                    self.show(path, mode, false);
+                }
+            }
+            (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, mode, false),
+            (Mode::Overlay, _) => {
+                let overlay_above = path.parent().is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay);
+                let own_dev = self.job.dev == Dev::Minimal && AbsPath::fixed("/dev").is_above(path);
+                if !overlay_above || own_dev {
+                    if let Some(table) = self.table() {
+                        let bits = self.bits(path);
+                        self.overlay(path, bits, table.holding(path), true)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An overlay over a directory of the host, whatever is mounted below it. `named` tells whether the job named the mount
+    /// that it lies on: then a read-only mount is written over, as was asked; elsewhere it stays read-only.
+    fn overlay(&mut self, path: &AbsPath, bits: u32, mount: MountId, named: bool) -> Result<(), NoPlan> {
+        let Some(table) = self.table() else { return Ok(()) };
+        let Some(fstype) = table.get(mount).map(|mount| mount.fstype.as_slice()) else {
+            // The mount table has no root: nothing can be said, so nothing is written over.
+            self.show(path, Mode::ReadOnly, true);
+            return Ok(());
+        };
+        let silently = AbsPath::fixed("/dev").contains(path)
+            || AbsPath::fixed("/sys").contains(path)
+            || matches!(fstype, b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc");
+        let cannot = matches!(fstype, b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse")
+            || fstype.starts_with(b"fuse.");
+        if silently || cannot {
+            if !silently {
+                let name = String::from_utf8_lossy(fstype);
+                let message = format!("A {name} file system cannot be the lower layer of an overlay, so it is read-only.");
+                self.warnings.push(Notice::new("overlay-read-only", Some(path.bytes()), message));
+            }
+            self.show(path, Mode::ReadOnly, true);
+            return Ok(());
+        }
+        let excluded = self.facts.disk_scratch.as_ref().is_some_and(|(scratch, _)| path.is_above(scratch));
+        if table.any_below(mount, path) || excluded {
+            let own = matches!(self.area(path), (top, Area::Own { slot, .. }) if slot == self.scratch && &top != path);
+            if own {
+                self.ensure_dir(path, bits);
+                return self.split(path, mount, named);
+            }
+            let place = [UPPER, path.bytes()].concat();
+            self.make_dir(self.scratch, &place, bits);
+            if self.ensure_dir(path, bits) {
+                self.set_area(path, Area::Own { slot: self.scratch, path: place.clone() });
+                let copy = self.copy_of(self.scratch, &place);
+                self.mount(copy, path);
+                self.split(path, mount, named)?;
+            }
+            return Ok(());
+        }
+        if fstype == b"overlay" {
+            match self.facts.stackable.get(path) {
+                None => self.ask(Question::Stackable(path.clone())),
+                Some(true) => {}
+                Some(false) => return self.copied(path),
+            }
+        }
+        let upper = [UPPER, path.bytes()].concat();
+        self.make_dir(self.scratch, &upper, bits);
+        if self.ensure_dir(path, bits) {
+            let slot = self.slot();
+            self.kernel_overlay(slot, path, &upper, !named, true);
+            self.mount(slot, path);
+            self.set_area(path, Area::Overlay { upper });
+        }
+        Ok(())
+    }
+
+    fn kernel_overlay(&mut self, slot: Slot, path: &AbsPath, upper: &[u8], keep_read_only: bool, optional: bool) {
+        let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
+        self.layers += 1;
+        self.make_dir(self.scratch, &work, 0o700);
+        self.overlays = true;
+        let userxattr = self.xattr().unwrap_or(true);
+        self.prepare(Step::Overlay {
+            slot,
+            lower: At::host(path),
+            upper: At::below(self.scratch, upper),
+            work: At::below(self.scratch, &work),
+            userxattr,
+            keep_read_only,
+            optional,
+        });
+    }
+
+    /// A skeleton directory in place of an overlay that the kernel refuses because something is mounted below it: what has
+    /// no mounts below becomes an overlay each, the rest is made anew.
+    fn split(&mut self, path: &AbsPath, mount: MountId, named: bool) -> Result<(), NoPlan> {
+        let entries = match self.list(path) {
+            None => return Ok(()),
+            Some(Listing::Entries(entries)) => entries,
+            Some(Listing::Missing) => {
+                self.degraded.push(Notice::new("mount-vanished", Some(path.bytes()), "The directory vanished while the container was planned."));
+                return Ok(());
+            }
+            Some(Listing::Denied | Listing::TooLarge) => {
+                let message = "Something is mounted below this directory, which cannot be read, so it is hidden as a whole.";
+                self.warnings.push(Notice::new("directory-hidden", Some(path.bytes()), message));
+                let bits = self.bits(path);
+                self.hide(path, self.scratch, bits);
+                return Ok(());
+            }
+        };
+        let Some(table) = self.table() else { return Ok(()) };
+        for entry in entries {
+            let child = path.join(&entry.name);
+            self.child(&child, &entry, table, mount, named)?;
+        }
+        Ok(())
+    }
+
+    /// One entry of a skeleton.
+    fn child(&mut self, child: &AbsPath, entry: &Entry, table: &MountTable, on: MountId, named: bool) -> Result<(), NoPlan> {
+        if entry.kind != Kind::Directory {
+            if system::generates(self.job, child) {
+                return Ok(());
+            }
+            if table.mounted_at(on, child).is_some() {
+                let message = "A file that is a mount point cannot be in an overlay, so it is read-only.";
+                self.warnings.push(Notice::new("overlay-read-only", Some(child.bytes()), message));
+                self.bind_file(child);
+                return Ok(());
+            }
+            self.copied_entry(child, entry);
+            return Ok(());
+        }
+        if self.facts.disk_scratch.as_ref().is_some_and(|(scratch, _)| scratch == child) {
+            return Ok(());
+        }
+        // Own directories stand in for what gets a mount or content of its own later.
+        let own_dev = self.job.dev == Dev::Minimal && child == &AbsPath::fixed("/dev");
+        let elsewhere = self.directories.get(child).is_some_and(|directory| directory.mode != Mode::Overlay);
+        self.ensure_dir(child, entry.mode);
+        if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
+            return Ok(());
+        }
+        let mounted = table.mounted_at(on, child);
+        // A named mode is for the mount of its directory; what is mounted deeper is only met on the way.
+        let named = mounted.is_none() && named || self.directories.contains_key(child);
+        self.overlay(child, entry.mode, mounted.unwrap_or(on), named)
+    }
+
+    /// A file of the host, read-only.
+    fn bind_file(&mut self, path: &AbsPath) {
+        let Some(target) = self.writable(path) else { return };
+        self.prepare(Step::Write { at: target, bytes: Vec::new(), mode: 0o644 });
+        let slot = self.slot();
+        self.prepare(Step::Clone { slot, from: At::host(path), recursive: false, optional: true });
+        let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: false };
+        self.prepare(Step::Restrict { at: At::slot(slot), attributes });
+        self.mount(slot, path);
+    }
+
+    /// An entry that is no directory, made anew in our own file system.
+    fn copied_entry(&mut self, path: &AbsPath, entry: &Entry) {
+        let mode = entry.mode & 0o777;
+        match &entry.kind {
+            Kind::Directory => {}
+            Kind::File { bytes, readable: true } if *bytes <= COPY_BYTES => {
+                if let Some(at) = self.writable(path) {
+                    self.prepare(Step::Copy { from: At::host(path), at, mode });
+                }
+            }
+            Kind::File { .. } => {
+                let message = "This file lies beside a mount point and is too large or not readable, so it is bound read-only.";
+                self.degraded.push(Notice::new("file-read-only", Some(path.bytes()), message));
+                self.bind_file(path);
+            }
+            Kind::Symlink(to) => {
+                if let (Some(at), Ok(to)) = (self.writable(path), CString::new(to.as_slice())) {
+                    self.prepare(Step::Symlink { at, to });
+                }
+            }
+            Kind::Fifo | Kind::Socket => {
+                let node = if entry.kind == Kind::Fifo { Node::Fifo } else { Node::Socket };
+                if let Some(at) = self.writable(path) {
+                    self.prepare(Step::MakeNode { at, node, mode });
+                }
+            }
+            Kind::Device => {
+                let message = "This device file lies beside a mount point, where it cannot be made anew, so it is left out.";
+                self.degraded.push(Notice::new("device-left-out", Some(path.bytes()), message));
+            }
+        }
+    }
+
+    /// A copy of a small directory, where the kernel takes no further overlay.
+    fn copied(&mut self, path: &AbsPath) -> Result<(), NoPlan> {
+        let entries = match self.facts.trees.get(path) {
+            None => {
+                self.ask(Question::Tree(path.clone()));
+                return Ok(());
+            }
+            Some(Listing::Entries(entries)) => entries,
+            Some(Listing::Denied | Listing::Missing) => {
+                let bits = self.bits(path);
+                self.hide(path, self.scratch, bits);
+                let message = "The directory cannot be read, and the kernel takes no further overlay on it, so it is hidden.";
+                self.degraded.push(Notice::new("directory-hidden", Some(path.bytes()), message));
+                return Ok(());
+            }
+            Some(Listing::TooLarge) => {
+                let mut problem = Problem::new(
+                    Code::OverlayDepth,
+                    Stage::Mounts,
+                    format!("{} lies on two overlays already, and the kernel takes no third.", path.lossy()),
+                )
+                .path(path.bytes())
+                .hint("Give the directory (or /) the mode read-only in the inner job; only small directories are copied instead.");
+                problem.at.clone_from(&self.pointer);
+                return Err(problem.into());
+            }
+        };
+        let message = "The kernel takes no third overlay, so the directory was copied into the scratch space.";
+        self.degraded.push(Notice::new("overlay-copied", Some(path.bytes()), message));
+        let bits = self.bits(path);
+        self.hide(path, self.scratch, bits);
+        for entry in entries {
+            let child = AbsPath::new(&[path.bytes(), b"/", entry.name.as_slice()].concat());
+            let Ok(child) = child else { continue };
+            if entry.kind == Kind::Directory {
+                self.ensure_dir(&child, entry.mode);
+            } else {
+                self.copied_entry(&child, entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn plain(step: Step) -> Placed {
+    Placed { step, at: None }
+}
+
+fn refused_directory(path: &AbsPath, fact: &PathFact, at: &str) -> Problem {
+    let shown = path.lossy();
+    let problem = match fact {
+        PathFact::Missing => Problem::at(Code::NoSuchDirectory, at, format!("{shown} does not exist.")),
+        PathFact::Denied => {
+            Problem::at(Code::DirectoryUnreachable, at, format!("{shown} cannot be reached: a parent cannot be searched."))
+        }
+        PathFact::Symlink { real: Some(real), .. } => {
+            Problem::at(Code::IsSymlink, at, format!("{shown} is or lies behind a symbolic link to {}.", real.lossy()))
+                .hint(format!("Name {} instead.", real.lossy()))
+        }
+        PathFact::Symlink { real: None, link } => {
+            let to = String::from_utf8_lossy(link.as_deref().unwrap_or(b"?")).into_owned();
+            Problem::at(Code::IsSymlink, at, format!("{shown} is or lies behind a symbolic link to {to}, which does not exist."))
+        }
+        PathFact::Directory { .. } | PathFact::Other(_) => {
+            Problem::at(Code::NotADirectory, at, format!("{shown} is not a directory."))
+        }
+    };
+    problem.path(path.bytes())
+}

@@ -1,0 +1,368 @@
+//! Checked byte strings. Ring 0.
+//!
+//! What is checked here once (no NUL, absolute, no `..`) is never checked again: the values keep their terminating NUL, so
+//! that the child hands them to the kernel without a copy and without a way to fail.
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+/// A byte string as the protocol writes it: a JSON string, or `{"base64":"…"}` where it is not UTF-8.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Text(pub Vec<u8>);
+
+impl Text {
+    /// The text as it is shown to people: invalid UTF-8 replaced.
+    #[must_use]
+    pub fn lossy(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl From<&CStr> for Text {
+    fn from(bytes: &CStr) -> Self {
+        Self(bytes.to_bytes().to_vec())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or {\"base64\":\"…\"}")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Text, E> {
+                Ok(Text(v.as_bytes().to_vec()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+                let mut bytes = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "base64" {
+                        return Err(de::Error::unknown_field(&key, &["base64"]));
+                    }
+                    bytes = Some(map.next_value::<Base64>()?.0);
+                }
+                bytes.map(Text).ok_or_else(|| de::Error::missing_field("base64"))
+            }
+        }
+        from.deserialize_any(V)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if let Ok(text) = std::str::from_utf8(&self.0) {
+            return to.serialize_str(text);
+        }
+        let mut map = to.serialize_map(Some(1))?;
+        map.serialize_entry("base64", &base64_encode(&self.0))?;
+        map.end()
+    }
+}
+
+/// Bytes written in base64 (RFC 4648 section 4, with padding).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Base64(pub Vec<u8>);
+
+/// How the message of a base64 error begins; the JSON reader turns it into the `bad-base64` code.
+pub(crate) const BAD_BASE64: &str = "bad base64: ";
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match base64_decode(text.as_bytes()) {
+            Some(bytes) => Ok(Self(bytes)),
+            None => Err(de::Error::custom(format_args!(
+                "{BAD_BASE64}expected RFC 4648 base64 with padding and no line breaks"
+            ))),
+        }
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&base64_encode(&self.0))
+    }
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Encodes in base64 with padding.
+#[must_use]
+pub fn base64_encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let sextet = usize::try_from(group >> (18 - 6 * i) & 63).unwrap_or(0);
+            match ALPHABET.get(sextet) {
+                Some(&letter) if i <= chunk.len() => out.push(char::from(letter)),
+                _ => out.push('='),
+            }
+        }
+    }
+    out
+}
+
+/// Decodes base64 with padding; `None` where it is not canonical.
+#[must_use]
+pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let body = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    let mut out = Vec::with_capacity(body.len() / 4 * 3 + 2);
+    let (mut group, mut bits) = (0u32, 0u32);
+    for &letter in body {
+        let sextet = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        group = group << 6 | u32::from(sextet);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push(u8::try_from(group >> bits & 0xff).ok()?);
+            group &= (1 << bits) - 1;
+        }
+    }
+    // Left-over bits must be zero, else two texts would stand for the same bytes.
+    (group == 0).then_some(out)
+}
+
+/// An absolute path without `.`, `..`, repeated or trailing slashes, and without NUL.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AbsPath(CString);
+
+/// Why bytes are not an [`AbsPath`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathFault {
+    /// It has no bytes.
+    Empty,
+    /// It holds a NUL byte.
+    Nul,
+    /// It does not begin with a slash.
+    NotAbsolute,
+    /// It has a `..` component.
+    Parent,
+    /// It is longer than the kernel takes (4095 bytes, or 255 for one component).
+    TooLong,
+}
+
+impl AbsPath {
+    /// Checks and normalises a path.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn new(bytes: &[u8]) -> Result<Self, PathFault> {
+        if bytes.is_empty() {
+            return Err(PathFault::Empty);
+        }
+        if bytes.contains(&0) {
+            return Err(PathFault::Nul);
+        }
+        if bytes.first() != Some(&b'/') {
+            return Err(PathFault::NotAbsolute);
+        }
+        let mut normal = Vec::with_capacity(bytes.len() + 1);
+        for part in bytes.split(|&b| b == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." => return Err(PathFault::Parent),
+                _ if part.len() > 255 => return Err(PathFault::TooLong),
+                _ => {
+                    normal.push(b'/');
+                    normal.extend_from_slice(part);
+                }
+            }
+        }
+        if normal.is_empty() {
+            normal.push(b'/');
+        }
+        if normal.len() > 4095 {
+            return Err(PathFault::TooLong);
+        }
+        CString::new(normal).map(Self).map_err(|_| PathFault::Nul)
+    }
+
+    /// A path known at compile time.
+    #[must_use]
+    pub fn fixed(path: &'static str) -> Self {
+        Self::new(path.as_bytes()).unwrap_or_else(|_| Self::root())
+    }
+
+    /// `/`.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(c"/".to_owned())
+    }
+
+    /// The bytes, without the terminator.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+
+    /// The terminated string that goes to the kernel.
+    #[must_use]
+    pub fn as_cstr(&self) -> &CStr {
+        &self.0
+    }
+
+    /// The path relative to `/`, as system calls with a directory descriptor take it: `.` for the root itself.
+    #[must_use]
+    pub fn relative(&self) -> CString {
+        let bytes = self.bytes().strip_prefix(b"/").unwrap_or(b"");
+        let bytes = if bytes.is_empty() { b".".as_slice() } else { bytes };
+        CString::new(bytes).unwrap_or_default()
+    }
+
+    /// Whether this is `/`.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.bytes() == b"/"
+    }
+
+    /// Whether `self` is `other` or one of its ancestors, by component.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        match other.bytes().strip_prefix(self.bytes()) {
+            Some(rest) => self.is_root() || rest.is_empty() || rest.first() == Some(&b'/'),
+            None => false,
+        }
+    }
+
+    /// Whether `self` is a proper ancestor of `other`.
+    #[must_use]
+    pub fn is_above(&self, other: &Self) -> bool {
+        self != other && self.contains(other)
+    }
+
+    /// The parent, unless this is `/`.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        let slash = self.bytes().iter().rposition(|&b| b == b'/')?;
+        Self::new(self.bytes().get(..slash.max(1))?).ok()
+    }
+
+    /// The last component; empty for `/`.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.bytes().rsplit(|&b| b == b'/').next().unwrap_or(b"")
+    }
+
+    /// This path with one component added. The name must be one component, as directory listings give it.
+    #[must_use]
+    pub fn join(&self, name: &[u8]) -> Self {
+        let mut bytes = if self.is_root() { Vec::new() } else { self.bytes().to_vec() };
+        bytes.push(b'/');
+        bytes.extend_from_slice(name);
+        CString::new(bytes).map_or_else(|_| self.clone(), Self)
+    }
+
+    /// This path with bytes added to its last component.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &[u8]) -> Self {
+        CString::new([self.bytes(), suffix].concat()).map_or_else(|_| self.clone(), Self)
+    }
+
+    /// What follows `self` in a path that it contains, without a leading slash; empty for the path itself.
+    #[must_use]
+    pub fn rest_of<'a>(&self, path: &'a Self) -> &'a [u8] {
+        let rest = path.bytes().get(self.bytes().len()..).unwrap_or(b"");
+        if self.is_root() { path.bytes().get(1..).unwrap_or(b"") } else { rest.strip_prefix(b"/").unwrap_or(rest) }
+    }
+
+    /// This path below another root: `/a` below `/img` is `/img/a`.
+    #[must_use]
+    pub fn below(&self, root: &Self) -> Self {
+        if self.is_root() {
+            return root.clone();
+        }
+        if root.is_root() {
+            return self.clone();
+        }
+        let mut bytes = root.bytes().to_vec();
+        bytes.extend_from_slice(self.bytes());
+        CString::new(bytes).map_or_else(|_| self.clone(), Self)
+    }
+
+    /// For messages: invalid UTF-8 replaced.
+    #[must_use]
+    pub fn lossy(&self) -> std::borrow::Cow<'_, str> {
+        self.0.to_string_lossy()
+    }
+}
+
+impl fmt::Debug for AbsPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.lossy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+    use super::*;
+
+    #[test]
+    fn base64_every_length_survives_a_round_trip() {
+        for length in 0..70u8 {
+            let bytes: Vec<u8> = (0..length).map(|i| i.wrapping_mul(37)).collect();
+            assert_eq!(base64_decode(base64_encode(&bytes).as_bytes()), Some(bytes));
+        }
+        assert_eq!(base64_encode(b"foob"), "Zm9vYg==");
+    }
+
+    #[test]
+    fn base64_non_canonical_text_is_refused() {
+        for bad in ["A", "AA", "AAA", "A===", "====", "Zh==", "Z m8", "Zm9v\n", "Zm9vYg=A"] {
+            assert_eq!(base64_decode(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn path_is_normalised_by_component() {
+        let path = AbsPath::new(b"//a/./b///c/").unwrap();
+        assert_eq!(path.bytes(), b"/a/b/c");
+        assert_eq!(path.parent().unwrap().bytes(), b"/a/b");
+        assert_eq!(AbsPath::new(b"/a").unwrap().parent(), Some(AbsPath::root()));
+        assert_eq!(AbsPath::new(b"/./").unwrap(), AbsPath::root());
+        assert_eq!(AbsPath::root().relative().as_bytes(), b".");
+    }
+
+    #[test]
+    fn path_containment_respects_component_borders() {
+        let foo = AbsPath::fixed("/foo");
+        assert!(foo.contains(&AbsPath::fixed("/foo/bar")));
+        assert!(!foo.contains(&AbsPath::fixed("/foobar")));
+        assert!(AbsPath::root().is_above(&foo));
+        assert!(!foo.is_above(&foo));
+    }
+
+    #[test]
+    fn path_faults_are_told_apart() {
+        assert_eq!(AbsPath::new(b""), Err(PathFault::Empty));
+        assert_eq!(AbsPath::new(b"a"), Err(PathFault::NotAbsolute));
+        assert_eq!(AbsPath::new(b"/a/../b"), Err(PathFault::Parent));
+        assert_eq!(AbsPath::new(b"/a\0"), Err(PathFault::Nul));
+        assert_eq!(AbsPath::new(&[b"/".as_slice(), &[b'x'; 256]].concat()), Err(PathFault::TooLong));
+    }
+}
