@@ -45,6 +45,8 @@ pub struct Job {
     pub scratch: Scratch,
     /// Which /dev.
     pub dev: Dev,
+    /// Which /proc.
+    pub proc: ProcMode,
     /// Whether LXCFS is used where it runs.
     pub lxcfs: bool,
     /// Whether own system configuration files are supplied.
@@ -255,6 +257,7 @@ impl Job {
                 None if dev_named => Dev::Host,
                 other => other.unwrap_or(Dev::Minimal),
             },
+            proc: spec.proc.unwrap_or(ProcMode::Fresh),
             lxcfs: spec.lxcfs != Some(Lxcfs::Off),
             system_config,
             user: user(spec.user.unwrap_or_default(), system_config)?,
@@ -354,7 +357,7 @@ impl Job {
             }),
             // A mode for /dev implies the host's; written out it would be the same job.
             dev: Some(self.dev),
-            proc: Some(ProcMode::Fresh),
+            proc: Some(self.proc),
             sys: Some(Sys::Host),
             lxcfs: Some(if self.lxcfs { Lxcfs::Auto } else { Lxcfs::Off }),
             system_config: Some(self.system_config),
@@ -409,7 +412,7 @@ fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
     let asked = [
         (spec.root.is_some(), "/root"),
         (spec.mounts.as_ref().is_some_and(|list| !list.is_empty()), "/mounts"),
-        (!matches!(spec.proc, None | Some(ProcMode::Fresh)), "/proc"),
+        (spec.proc == Some(ProcMode::None), "/proc"),
         (!matches!(spec.sys, None | Some(Sys::Host)), "/sys"),
         (spec.user.as_ref().is_some_and(|user| user.map == Some(IdMap::Range)), "/user/map"),
         (limits.cpu_time_ms.is_some(), "/limits/cpu_time_ms"),

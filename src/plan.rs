@@ -94,6 +94,8 @@ pub enum Step {
         options: Vec<(&'static std::ffi::CStr, Option<CString>)>,
         /// Attributes of the mount.
         attributes: Attributes,
+        /// Whether a read-only mount will do where the kernel allows no other; it is reported then.
+        read_only_fallback: bool,
     },
     /// Makes an overlay, detached. It gets the attributes that its lower layer's mount has.
     Overlay {

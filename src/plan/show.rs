@@ -32,7 +32,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = |optional: bool| if optional { " optional" } else { "" };
         match self {
-            Self::NewFs { slot, fstype, options, attributes } => {
+            Self::NewFs { slot, fstype, options, attributes, read_only_fallback } => {
                 write!(f, "new-fs    #{} {} {attributes}", slot.0, fstype.to_string_lossy())?;
                 for (key, value) in options {
                     write!(f, " {}", key.to_string_lossy())?;
@@ -40,7 +40,7 @@ impl fmt::Display for Step {
                         write!(f, "={}", value.to_string_lossy())?;
                     }
                 }
-                Ok(())
+                f.write_str(if *read_only_fallback { " or-ro" } else { "" })
             }
             Self::Overlay { slot, lower, upper, work, userxattr, keep_read_only, optional } => write!(
                 f,

@@ -5,7 +5,7 @@ use super::{At, Attributes, Slot, Step};
 use crate::host::{Kind, Listing, PathFact};
 use crate::job::{Job, Scratch};
 use crate::problem::Notice;
-use crate::spec::Mode;
+use crate::spec::{Mode, ProcMode};
 use crate::text::AbsPath;
 use std::ffi::{CStr, CString};
 
@@ -86,11 +86,11 @@ fn device_node(b: &mut Builder<'_>, name: &CStr) -> Slot {
 fn devpts(slot: Slot) -> Step {
     let value = |text: &CStr| Some(text.to_owned());
     let options = vec![(c"ptmxmode", value(c"0666")), (c"mode", value(c"0620"))];
-    Step::NewFs { slot, fstype: c"devpts", options, attributes: HARMLESS }
+    Step::NewFs { slot, fstype: c"devpts", options, attributes: HARMLESS, read_only_fallback: false }
 }
 
 fn mqueue(slot: Slot) -> Step {
-    Step::NewFs { slot, fstype: c"mqueue", options: Vec::new(), attributes: FORBIDDING }
+    Step::NewFs { slot, fstype: c"mqueue", options: Vec::new(), attributes: FORBIDDING, read_only_fallback: false }
 }
 
 /// The host's /dev, without what belongs to the host's sessions.
@@ -318,17 +318,25 @@ fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
 
 /// The fresh /proc.
 pub(super) fn proc(b: &mut Builder<'_>) {
-    let fresh = |slot| Step::NewFs { slot, fstype: c"proc", options: Vec::new(), attributes: FORBIDDING };
+    let attributes = |read_only| Attributes { read_only, ..FORBIDDING };
+    let fresh = |slot, read_only| Step::NewFs {
+        slot,
+        fstype: c"proc",
+        options: Vec::new(),
+        attributes: attributes(read_only),
+        read_only_fallback: !read_only,
+    };
     let slot = b.slot();
-    b.attach_step(fresh(slot));
+    b.attach_step(fresh(slot, false));
     b.mount(slot, &AbsPath::fixed("/proc"));
-    if b.facts.caller.real_root {
+    // To the real root procfs gives the kernel's global settings by its uid alone.
+    let hardened = b.facts.caller.real_root && b.job.proc == ProcMode::Fresh;
+    if hardened {
         for path in GLOBAL_SETTINGS.map(AbsPath::fixed) {
             let slot = b.slot();
             let from = b.inside(&path);
             b.attach_step(Step::Clone { slot, from, recursive: false, optional: true });
-            let attributes = Attributes { read_only: true, ..FORBIDDING };
-            b.attach_step(Step::Restrict { at: At::slot(slot), attributes });
+            b.attach_step(Step::Restrict { at: At::slot(slot), attributes: attributes(true) });
             b.mount(slot, &path);
         }
     }
@@ -337,10 +345,15 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     for (slot, path) in over {
         b.mount(slot, &path);
     }
-    if covered && !b.facts.caller.real_root {
-        // The kernel lets a nested container mount procfs only where an instance without anything over it exists.
+    if covered || hardened {
+        // The kernel lets a nested container mount procfs only where an instance without anything over it exists, and
+        // read-only if that is.
         let slot = b.slot();
-        b.attach_step(fresh(slot));
+        b.attach_step(fresh(slot, hardened));
         b.mount(slot, &AbsPath::fixed("/proc/1/ns"));
+    }
+    if b.facts.caller.real_root && b.job.proc == ProcMode::Nestable {
+        let message = "stdbox was started by the real root, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys.";
+        b.warnings.push(Notice::new("proc-exposed", Some(b"/proc"), message));
     }
 }

@@ -453,7 +453,7 @@ impl<'a> Builder<'a> {
         }
         let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
         let pointer = Some("/scratch".to_owned());
-        let make = Step::NewFs { slot: self.memory, fstype: c"tmpfs", options, attributes };
+        let make = Step::NewFs { slot: self.memory, fstype: c"tmpfs", options, attributes, read_only_fallback: false };
         self.prepare.push(Placed { step: make, at: pointer.clone() });
         self.prepare(Step::Attach { slot: self.memory, at: At::host(&AbsPath::root()), keep: true });
         if let Some((path, _)) = &self.facts.disk_scratch {

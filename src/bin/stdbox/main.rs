@@ -1,2 +1,218 @@
-//! x
-fn main() {}
+//! stdbox: one JSON job in, a container of the host's own tree, one JSON report out.
+//!
+//! `run` below is the table of contents. The pure half of the program is the library in `src/`.
+
+mod child;
+mod cli;
+mod diagnose;
+mod facts;
+mod scratch;
+mod streams;
+mod supervise;
+mod sys;
+
+use cli::{Command, Options, Place};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use stdbox::host::HostFacts;
+use stdbox::job::{self, Channels, Job, Scratch};
+use stdbox::json;
+use stdbox::outcome::{self, Outcome, Verdict};
+use stdbox::plan::{NoPlan, Plan, plan};
+use stdbox::problem::{Code, Problem, Stage};
+use stdbox::report::{Report, Timing};
+use stdbox::text::Text;
+use sys::{fd, process};
+
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: sys::alloc::Tripwire = sys::alloc::Tripwire;
+
+/// The report could not be written.
+const UNDELIVERED: u8 = 3;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(options)) => serve(&options, run),
+        Ok(Command::Check(options)) => serve(&options, |bytes, channels, _| (Job::from_slice(bytes, channels).map(check), Timing::default())),
+        Ok(Command::Schema(text)) => show(text),
+        Ok(Command::Version) => show(concat!("stdbox ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Help) => show(cli::HELP),
+        Err(sentence) => {
+            complain(&sentence);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Runs the job that the bytes hold.
+fn run(bytes: &[u8], channels: Channels, stop_signals: &OwnedFd) -> (Result<Outcome, Problem>, Timing) {
+    let mut timing = Timing::default();
+    let outcome = attempt(bytes, channels, stop_signals, &mut timing);
+    (outcome, timing)
+}
+
+fn attempt(bytes: &[u8], channels: Channels, stop_signals: &OwnedFd, timing: &mut Timing) -> Result<Outcome, Problem> {
+    let mut clock = Clock::start();
+    let job = Job::from_slice(bytes, channels)?;
+    streams::check_descriptors(&job)?;
+    timing.parse_ns = clock.lap();
+    let mut facts = HostFacts { caller: facts::caller(), ..HostFacts::default() };
+    let disk = match &job.scratch {
+        Scratch::Disk(place) => Some(scratch::DiskScratch::new(place)?),
+        Scratch::Tmpfs { .. } => None,
+    };
+    facts.disk_scratch = disk.as_ref().map(|disk| (disk.path().clone(), disk.takes_xattr()));
+    timing.facts_ns = clock.lap();
+    let mut outcome = decide(&job, &mut facts, timing).and_then(|plan| carry_out(&job, &plan, &facts, stop_signals, timing));
+    if let Some(disk) = disk {
+        let left = disk.path().clone();
+        if let (Err(errno), Ok(outcome)) = (disk.remove(), &mut outcome) {
+            let message = format!("The scratch directory could not be removed: {}.", errno.desc());
+            outcome.warnings.push(stdbox::problem::Notice::new("scratch-left", Some(left.bytes()), message));
+        }
+    }
+    outcome
+}
+
+/// Plans, and asks the host what the planner wants to know, until nothing is missing.
+fn decide(job: &Job, facts: &mut HostFacts, timing: &mut Timing) -> Result<Plan, Problem> {
+    let mut clock = Clock::start();
+    loop {
+        let planned = plan(job, facts);
+        timing.plan_ns += clock.lap();
+        match planned {
+            Ok(plan) => return Ok(plan),
+            Err(NoPlan::Refused(problem)) => return Err(*problem),
+            Err(NoPlan::Ask(questions)) => facts::answer(facts, questions),
+        }
+        timing.facts_ns += clock.lap();
+    }
+}
+
+fn carry_out(
+    job: &Job,
+    plan: &Plan,
+    facts: &HostFacts,
+    stop_signals: &OwnedFd,
+    timing: &mut Timing,
+) -> Result<Outcome, Problem> {
+    if let (true, Some(notice)) = (job.strict, plan.degraded.first()) {
+        return Ok(Outcome::before(Verdict::SetupFailed(Box::new(outcome::too_strict(notice)))));
+    }
+    let streams = streams::open(job)?;
+    Ok(supervise::run(job, plan, facts, streams, stop_signals, timing))
+}
+
+/// The job with its defaults.
+fn check(job: Job) -> Outcome {
+    let mut normalised = job.normalised();
+    if normalised.cwd.is_none() {
+        normalised.cwd = facts::caller().cwd.map(|path| Text::from(path.bytes()));
+    }
+    Outcome::before(Verdict::Valid(Box::new(normalised)))
+}
+
+type Work = fn(&[u8], Channels, &OwnedFd) -> (Result<Outcome, Problem>, Timing);
+
+/// Reads the job, does the work, and delivers the report: always exactly one.
+fn serve(options: &Options, work: Work) -> ExitCode {
+    // From here on a signal to stop waits until the job is running, or over; so there is always a report.
+    let prepared = process::block_signals().and_then(|()| process::stop_signals()).map(fd::owned);
+    let report = open_report(&options.report);
+    let (mut report, stop_signals) = match (report, prepared) {
+        (Ok(report), Ok(signals)) => (report, signals),
+        (Err(error), _) => return undelivered(&error),
+        (_, Err(errno)) => return undelivered(&errno.into()),
+    };
+    let channels = Channels {
+        spec_on_stdin: matches!(options.spec, Place::Standard | Place::Fd(0)),
+        report_on_stdout: matches!(options.report, Place::Standard | Place::Fd(1)),
+    };
+    let (bytes, read) = match read_job(&options.spec) {
+        Ok(bytes) => (bytes, Ok(())),
+        Err(problem) => (Vec::new(), Err(problem)),
+    };
+    let (outcome, timing) = match read {
+        Ok(()) => work(&bytes, channels, &stop_signals),
+        Err(problem) => (Err(problem), Timing::default()),
+    };
+    let id = job::id_of(&bytes);
+    drop(bytes);
+    let outcome = outcome.unwrap_or_else(|problem| {
+        Outcome::before(match problem.stage {
+            Stage::Parse | Stage::Validate => Verdict::InvalidJob(Box::new(problem)),
+            _ => Verdict::SetupFailed(Box::new(problem)),
+        })
+    });
+    let written = report.write_all(&Report::new(id.as_deref(), &outcome, timing).to_bytes()).and_then(|()| report.flush());
+    match written {
+        Ok(()) => ExitCode::from(outcome.exit_status(options.propagate)),
+        Err(error) => undelivered(&error),
+    }
+}
+
+/// Duplicates a descriptor that the caller named, so that it stays open under its own number too.
+fn borrow_descriptor(number: i32) -> io::Result<File> {
+    Ok(File::from(fd::owned(fd::duplicate(number, 3)?)))
+}
+
+/// Opened before anything is run: a job whose report nobody can get is not started.
+fn open_report(place: &Place) -> io::Result<File> {
+    match place {
+        Place::Standard => borrow_descriptor(1),
+        Place::Fd(number) => borrow_descriptor(*number),
+        Place::File(path) => OpenOptions::new().write(true).create(true).truncate(true).open(path),
+    }
+}
+
+fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
+    let refuse = |error: io::Error| {
+        let code = if error.kind() == io::ErrorKind::NotFound { Code::NoSuchFile } else { Code::FileRefused };
+        Problem::new(code, Stage::Parse, format!("The job could not be read: {error}."))
+    };
+    let source = match place {
+        Place::Standard => borrow_descriptor(0),
+        Place::Fd(number) => borrow_descriptor(*number),
+        Place::File(path) => File::open(path),
+    };
+    let mut bytes = Vec::new();
+    let most = json::MAX_BYTES as u64 + 1;
+    source.and_then(|source| source.take(most).read_to_end(&mut bytes)).map_err(refuse)?;
+    if bytes.len() > json::MAX_BYTES { Err(json::too_large()) } else { Ok(bytes) }
+}
+
+fn show(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => undelivered(&error),
+    }
+}
+
+fn undelivered(error: &io::Error) -> ExitCode {
+    complain(&format!("the report could not be written: {error}"));
+    ExitCode::from(UNDELIVERED)
+}
+
+fn complain(sentence: &str) {
+    // Where stderr is closed too, the exit status says it.
+    let _closed = writeln!(io::stderr(), "stdbox: {sentence}");
+}
+
+/// Measures one phase after the other.
+struct Clock(u64);
+
+impl Clock {
+    fn start() -> Self {
+        Self(process::now_ns())
+    }
+
+    fn lap(&mut self) -> u64 {
+        let now = process::now_ns();
+        now - std::mem::replace(&mut self.0, now)
+    }
+}

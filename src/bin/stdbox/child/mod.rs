@@ -1,0 +1,126 @@
+//! From `clone3` to `execve`: the container is built and the target started, in the order of this file. Ring 2.
+//!
+//! Rules here: no heap, no lock, no environment, no formatting, no panic. Everything is borrowed from the plan, which the
+//! parent made before. Nothing is decided: the kernel's errno ends the work, and one fixed-size record says where. Who gets
+//! here never returns.
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "between fork and exec nothing may allocate"
+)]
+
+pub(crate) mod init;
+pub(crate) mod probe;
+mod steps;
+mod target;
+
+use crate::sys::{fd, process};
+use nix::errno::Errno;
+use nix::libc;
+use std::convert::Infallible;
+use std::ffi::CString;
+use stdbox::plan::Plan;
+use stdbox::wire::{Call, Failure, Phase, Record};
+
+/// What the parent prepared beside the plan.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// Where records go.
+    pub(crate) records: i32,
+    /// What becomes 0, 1 and 2; none of them is below 3.
+    pub(crate) streams: [i32; 3],
+    /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
+    pub(crate) reopen: Vec<(i32, CString, i32)>,
+    /// Arguments.
+    pub(crate) argv: process::Pointers,
+    /// Environment.
+    pub(crate) envp: process::Pointers,
+}
+
+/// One descriptor for each slot of the plan; -1 where there is none.
+pub(crate) type Slots = [i32];
+
+type Done = Result<(), Failure>;
+
+/// Where a failed call belongs.
+fn fault(phase: Phase, index: u32, call: Call) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure { phase, index, call, errno: errno as i32 }
+}
+
+fn say(image: &Image, record: Record) -> Result<(), Errno> {
+    fd::write_all(image.records, &record.encode())
+}
+
+/// The first process of the container. It never returns.
+pub(crate) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> ! {
+    let Err(failure) = first_process(plan, image, slots);
+    fail(image, failure)
+}
+
+fn fail(image: &Image, failure: Failure) -> ! {
+    // If the parent is gone, so is who wanted to know.
+    let _gone = say(image, Record::Failed(failure));
+    process::exit(1)
+}
+
+fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infallible, Failure> {
+    // If the parent died before this call, nobody reads `Ready`, and the target does not start.
+    process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
+    write_id_maps(plan)?;
+    let umask = process::umask(0);
+    if plan.init {
+        build(plan, image, slots)?;
+        start(plan, image, slots, umask, 0)
+    } else {
+        // The target is pid 1 of a namespace of its own, below an init that ends it with the parent.
+        start(plan, image, slots, umask, libc::CLONE_NEWPID)
+    }
+}
+
+/// Makes the process of the target, and becomes init.
+fn start(plan: &Plan, image: &Image, slots: &mut Slots, umask: u32, own_pids: i32) -> Result<Infallible, Failure> {
+    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
+    let (pid, pidfd) = process::clone(own_pids).map_err(fault(Phase::Fork, 0, Call::Clone))?;
+    if pid != 0 {
+        fd::close(pidfd);
+        let scratch = plan.scratch.and_then(|slot| slots.get(slot.0)).copied().unwrap_or(-1);
+        init::run(image, pid, if own_pids == 0 { scratch } else { -1 })
+    }
+    let failed = |Err(failure): Result<Infallible, Failure>| fail(image, failure);
+    if own_pids != 0 {
+        if let Err(failure) = build(plan, image, slots) {
+            fail(image, failure)
+        }
+    }
+    failed(target::run(plan, image, umask))
+}
+
+fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
+    if let Some(name) = &plan.hostname {
+        process::set_hostname(name).map_err(fault(Phase::Hostname, 0, Call::SetHostName))?;
+    }
+    if plan.own_network {
+        let socket = process::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
+        process::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))?;
+        fd::close(socket);
+    }
+    steps::run(plan, image, slots)
+}
+
+/// An unprivileged process may map its own ids only, and must give up setgroups(2) first: user_namespaces(7).
+fn write_id_maps(plan: &Plan) -> Done {
+    let files = [
+        (c"/proc/self/setgroups", b"deny".as_slice()),
+        (c"/proc/self/uid_map", &plan.id_maps.uid),
+        (c"/proc/self/gid_map", &plan.id_maps.gid),
+    ];
+    for (path, text) in files {
+        let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(Phase::IdMaps, 0, Call::Open))?;
+        let written = fd::write_all(file, text).map_err(fault(Phase::IdMaps, 0, Call::Write));
+        // Closed at once: a file open for writing keeps its mount from becoming read-only.
+        fd::close(file);
+        written?;
+    }
+    Ok(())
+}

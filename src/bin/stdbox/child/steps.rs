@@ -1,0 +1,293 @@
+//! The plan's steps, one arm each. Ring 2.
+
+use super::{Done, Image, Slots, fault, say};
+use crate::sys::{fd, mount, process};
+use nix::errno::Errno;
+use nix::libc;
+use std::ffi::CStr;
+use stdbox::plan::{At, Attributes, Base, Node, Plan, Slot, Step};
+use stdbox::wire::{Call, Failure, Phase, Record};
+
+/// Room for `/proc/self/fd/` and a number.
+const LINK: usize = 32;
+
+/// A failed call; the index of the step is added by [`run`].
+type Fault = (Call, Errno);
+
+fn by(call: Call) -> impl Fn(Errno) -> Fault {
+    move |errno| (call, errno)
+}
+
+/// Walks the plan.
+pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
+    let limit = more_descriptors(plan.slots)?;
+    for (index, placed) in (0..).zip(&plan.steps) {
+        let failure = |(call, errno): Fault| Failure { phase: Phase::Step, index, call, errno: errno as i32 };
+        match step(&placed.step, slots) {
+            Ok(None) => {}
+            Ok(Some((call, errno))) => {
+                say(image, Record::Skipped(failure((call, errno)))).map_err(|errno| failure((Call::Write, errno)))?;
+            }
+            Err((call, errno)) if may_skip(&placed.step, errno) => {
+                say(image, Record::Skipped(failure((call, errno)))).map_err(|errno| failure((Call::Write, errno)))?;
+            }
+            Err(other) => return Err(failure(other)),
+        }
+    }
+    if let Some(limit) = limit {
+        let resource = libc::RLIMIT_NOFILE as u32;
+        process::set_limit(resource, Some(limit)).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+    }
+    Ok(())
+}
+
+/// A tree of many mounts needs many descriptors for a moment; returns the limit to go back to.
+fn more_descriptors(slots: usize) -> Result<Option<(u64, u64)>, Failure> {
+    const USUAL: usize = 256;
+    if slots < USUAL {
+        return Ok(None);
+    }
+    let resource = libc::RLIMIT_NOFILE as u32;
+    let (soft, hard) = process::set_limit(resource, None).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+    process::set_limit(resource, Some((hard, hard))).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+    Ok(Some((soft, hard)))
+}
+
+/// What an optional step is about may have vanished since the plan was made.
+fn may_skip(step: &Step, errno: Errno) -> bool {
+    let optional = matches!(step, Step::Overlay { optional: true, .. } | Step::Clone { optional: true, .. });
+    optional && matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP)
+}
+
+fn fd_of(slots: &Slots, slot: Slot) -> i32 {
+    slots.get(slot.0).copied().unwrap_or(-1)
+}
+
+fn put(slots: &mut Slots, slot: Slot, fd: i32) {
+    if let Some(place) = slots.get_mut(slot.0) {
+        *place = fd;
+    }
+}
+
+fn start(slots: &Slots, at: &At) -> i32 {
+    match at.base {
+        Base::Host => libc::AT_FDCWD,
+        Base::Slot(slot) => fd_of(slots, slot),
+    }
+}
+
+/// Calls with a directory descriptor and a path below it. A path of several components is opened first without following
+/// any symbolic link: whoever can write to the host's tree could have put one there since the plan was made.
+fn resolved<T>(slots: &Slots, at: &At, call: Call, then: impl Fn(i32, &CStr) -> Result<T, Errno>) -> Result<T, Fault> {
+    let start = start(slots, at);
+    let slashes = at.path.to_bytes().iter().filter(|&&byte| byte == b'/').count();
+    let deep = match at.base {
+        Base::Host => slashes > 1,
+        Base::Slot(_) => slashes > 0,
+    };
+    if !deep {
+        return then(start, &at.path).map_err(by(call));
+    }
+    let place = fd::open_plain(start, &at.path, libc::O_PATH | libc::O_NOFOLLOW).map_err(by(Call::Open))?;
+    let result = then(place, c"").map_err(by(call));
+    fd::close(place);
+    result
+}
+
+fn bits(attributes: Attributes) -> u64 {
+    let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+    bit(attributes.read_only, mount::ATTR_RDONLY)
+        | bit(attributes.no_suid, mount::ATTR_NOSUID)
+        | bit(attributes.no_dev, mount::ATTR_NODEV)
+        | bit(attributes.no_exec, mount::ATTR_NOEXEC)
+}
+
+/// Carries one step out; returns what had to be given up for it to succeed.
+fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
+    let mut given_up = None;
+    match step {
+        Step::NewFs { slot, fstype, options, attributes, read_only_fallback } => {
+            let fs = mount::fs_open(fstype).map_err(by(Call::FsOpen))?;
+            for (key, value) in options {
+                mount::fs_config(fs, key, value.as_deref()).map_err(by(Call::FsConfig))?;
+            }
+            mount::fs_create(fs).map_err(by(Call::FsCreate))?;
+            let made = match mount::fs_mount(fs, bits(*attributes)) {
+                Err(Errno::EPERM) if *read_only_fallback => {
+                    given_up = Some((Call::FsMount, Errno::EPERM));
+                    mount::fs_mount(fs, bits(*attributes) | mount::ATTR_RDONLY)
+                }
+                made => made,
+            };
+            put(slots, *slot, made.map_err(by(Call::FsMount))?);
+            fd::close(fs);
+        }
+        Step::Overlay { slot, lower, upper, work, userxattr, keep_read_only, optional: _ } => {
+            let made = overlay(slots, lower, upper, work, *userxattr, *keep_read_only)?;
+            put(slots, *slot, made);
+        }
+        Step::Clone { slot, from, recursive, optional: _ } => {
+            let made =
+                resolved(slots, from, Call::OpenTree, |place, path| mount::clone_tree(place, path, *recursive))?;
+            put(slots, *slot, made);
+        }
+        Step::Open { slot, at } => {
+            let flags = libc::O_PATH | libc::O_DIRECTORY;
+            let opened = fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))?;
+            put(slots, *slot, opened);
+        }
+        Step::Restrict { at, attributes } => {
+            // A slot without a descriptor belongs to an optional step that was left out.
+            if start(slots, at) != -1 {
+                mount::restrict(start(slots, at), &at.path, bits(*attributes)).map_err(by(Call::MountSetAttr))?;
+            }
+        }
+        Step::Attach { slot, at, keep } => {
+            let mount = fd_of(slots, *slot);
+            if mount != -1 && start(slots, at) != -1 {
+                resolved(slots, at, Call::MoveMount, |place, path| mount::attach(mount, place, path))?;
+                if !keep {
+                    fd::close(mount);
+                    put(slots, *slot, -1);
+                }
+            }
+        }
+        Step::Detach { slot } => {
+            process::fchdir(fd_of(slots, *slot)).map_err(by(Call::ChDir))?;
+            mount::detach_here().map_err(by(Call::UMount))?;
+            process::chdir(c"/").map_err(by(Call::ChDir))?;
+        }
+        Step::MakeDir { at, mode } => {
+            fd::mkdir(start(slots, at), &at.path, *mode).map_err(by(Call::MkDir))?;
+        }
+        Step::MakeNode { at, node, mode } => {
+            let kind = match node {
+                Node::Fifo => libc::S_IFIFO,
+                Node::Socket => libc::S_IFSOCK,
+            };
+            fd::mknod(start(slots, at), &at.path, kind | *mode).map_err(by(Call::MkNod))?;
+        }
+        Step::Symlink { at, to } => fd::symlink(to, start(slots, at), &at.path).map_err(by(Call::Symlink))?,
+        Step::Write { at, bytes, mode } => {
+            let file = create(slots, at, *mode)?;
+            fd::write_all(file, bytes).map_err(by(Call::Write))?;
+            fd::close(file);
+        }
+        Step::Copy { from, at, mode } => copy(slots, from, at, *mode)?,
+        Step::EnterRoot { slot } => enter_root(fd_of(slots, *slot))?,
+    }
+    Ok(given_up)
+}
+
+fn create(slots: &Slots, at: &At, mode: u32) -> Result<i32, Fault> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+    fd::open(start(slots, at), &at.path, flags, mode).map_err(by(Call::Open))
+}
+
+fn copy(slots: &Slots, from: &At, at: &At, mode: u32) -> Result<(), Fault> {
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let source = match fd::open_plain(start(slots, from), &from.path, flags) {
+        Ok(source) => source,
+        // It vanished since the plan was made: then the container does not have it either.
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err((Call::Open, errno)),
+    };
+    let file = create(slots, at, mode)?;
+    while fd::send_file(file, source).map_err(by(Call::SendFile))? > 0 {}
+    fd::close(file);
+    fd::close(source);
+    Ok(())
+}
+
+/// Layers are named by descriptor, so that no byte of a path means anything to the option parser.
+pub(super) fn overlay(
+    slots: &Slots,
+    lower: &At,
+    upper: &At,
+    work: &At,
+    userxattr: bool,
+    keep_read_only: bool,
+) -> Result<i32, Fault> {
+    let open = |at: &At| {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))
+    };
+    let layers = [(c"lowerdir", open(lower)?), (c"upperdir", open(upper)?), (c"workdir", open(work)?)];
+    let fs = mount::fs_open(c"overlay").map_err(by(Call::FsOpen))?;
+    for (key, layer) in layers {
+        let mut link = [0; LINK];
+        mount::fs_config(fs, key, Some(link_to(layer, &mut link))).map_err(by(Call::FsConfig))?;
+    }
+    if userxattr {
+        mount::fs_config(fs, c"userxattr", None).map_err(by(Call::FsConfig))?;
+    }
+    mount::fs_create(fs).map_err(by(Call::FsCreate))?;
+    // The mount's attributes are asked of the kernel now, not taken from a table read before.
+    let [(_, lower), ..] = layers;
+    let (flags, _) = fd::statfs(lower).map_err(by(Call::StatFs))?;
+    let made = mount::fs_mount(fs, inherited(flags, keep_read_only)).map_err(by(Call::FsMount))?;
+    for (_, layer) in layers {
+        fd::close(layer);
+    }
+    fd::close(fs);
+    Ok(made)
+}
+
+/// The attributes of a mount over a file system with these flags (statfs(2)).
+fn inherited(flags: u64, keep_read_only: bool) -> u64 {
+    // <linux/statfs.h>; libc lacks them for musl.
+    const RELATIME: u64 = 0x1000;
+    const NOSYMFOLLOW: u64 = 0x2000;
+    let bit = |flag: u64, attribute: u64| if flags & flag != 0 { attribute } else { 0 };
+    let atime = if flags & libc::ST_NOATIME != 0 {
+        mount::ATTR_NOATIME
+    } else if flags & RELATIME != 0 {
+        0
+    } else {
+        mount::ATTR_STRICTATIME
+    };
+    mount::ATTR_NOSUID
+        | mount::ATTR_NODEV
+        | bit(libc::ST_NOEXEC, mount::ATTR_NOEXEC)
+        | bit(libc::ST_NODIRATIME, mount::ATTR_NODIRATIME)
+        | bit(NOSYMFOLLOW, mount::ATTR_NOSYMFOLLOW)
+        | if keep_read_only { bit(libc::ST_RDONLY, mount::ATTR_RDONLY) } else { 0 }
+        | atime
+}
+
+/// `/proc/self/fd/N`, terminated.
+fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
+    const PREFIX: &[u8] = b"/proc/self/fd/";
+    let mut digits = [0; 10];
+    let mut rest = fd.unsigned_abs();
+    let mut count = 0;
+    for digit in &mut digits {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = digits.iter().take(count).rev();
+    for (place, byte) in buffer.iter_mut().zip(PREFIX.iter().chain(digits)) {
+        *place = *byte;
+    }
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+}
+
+/// The new root lies over the old one. Pivoting puts the old one over the new, from where it is taken out of the tree; so
+/// nothing of the host is left below, and the process is not counted as chrooted.
+fn enter_root(root: i32) -> Result<(), Fault> {
+    process::fchdir(root).map_err(by(Call::ChDir))?;
+    match mount::pivot_here() {
+        Ok(()) => mount::detach_here().map_err(by(Call::UMount))?,
+        // The initramfs has no parent mount, so it cannot be pivoted away from. The new root lies over it already, and
+        // becomes the root as the last mount there.
+        Err(Errno::EINVAL) => mount::chroot_here().map_err(by(Call::ChRoot))?,
+        Err(errno) => return Err((Call::PivotRoot, errno)),
+    }
+    process::chdir(c"/").map_err(by(Call::ChDir))?;
+    fd::close(root);
+    Ok(())
+}

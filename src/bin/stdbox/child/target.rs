@@ -1,0 +1,78 @@
+//! The target's process, from its birth to `execve`. Ring 2.
+//!
+//! The order leaves no gap: what needs a capability comes before the capabilities go, and the filter comes last, so that it
+//! need not allow what only stdbox does.
+
+use super::{Done, Image, fault, say};
+use crate::sys::{fd, process};
+use nix::errno::Errno;
+use nix::libc;
+use std::convert::Infallible;
+use stdbox::job::Rlimit;
+use stdbox::plan::Plan;
+use stdbox::wire::{Call, Failure, Phase, Record};
+
+pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, Failure> {
+    // No controlling terminal, so none of its input queue.
+    process::new_session().map_err(fault(Phase::Session, 0, Call::SetSid))?;
+    descriptors(plan, image)?;
+    for (index, (limit, value)) in (0..).zip(&plan.rlimits) {
+        process::set_limit(resource(*limit), Some((*value, *value))).map_err(fault(Phase::Limits, index, Call::PrLimit))?;
+    }
+    process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
+    process::umask(umask);
+    process::lock_securebits().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
+    process::empty_bounding_set().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
+    process::drop_capabilities().map_err(fault(Phase::Capabilities, 0, Call::CapSet))?;
+    process::set_no_new_privileges().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
+    process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;
+    if !plan.filter.is_empty() {
+        process::install_filter(&plan.filter).map_err(fault(Phase::Filter, 0, Call::Seccomp))?;
+    }
+    // Without a parent to read it, the target must not run: it would have nobody to end it.
+    say(image, Record::Ready { at_ns: process::now_ns() }).map_err(fault(Phase::Exec, 0, Call::Write))?;
+    Err(execute(plan, image))
+}
+
+const fn resource(limit: Rlimit) -> u32 {
+    match limit {
+        Rlimit::OpenFiles => libc::RLIMIT_NOFILE as u32,
+        Rlimit::FileSize => libc::RLIMIT_FSIZE as u32,
+        Rlimit::Stack => libc::RLIMIT_STACK as u32,
+        Rlimit::AddressSpace => libc::RLIMIT_AS as u32,
+        Rlimit::Core => libc::RLIMIT_CORE as u32,
+    }
+}
+
+/// The standard streams and the kept descriptors stay; everything else goes with `execve`.
+fn descriptors(plan: &Plan, image: &Image) -> Done {
+    for (number, &stream) in (0..).zip(&image.streams) {
+        fd::dup_onto(stream, number).map_err(fault(Phase::Descriptors, number.unsigned_abs(), Call::Dup))?;
+    }
+    // A directory descriptor would lead to the host's tree, whatever is mounted over it: the container's own takes its place.
+    for (number, path, flags) in &image.reopen {
+        let index = number.unsigned_abs();
+        let own = fd::open_plain(libc::AT_FDCWD, path, *flags).map_err(fault(Phase::Descriptors, index, Call::Open))?;
+        fd::dup_onto(own, *number).map_err(fault(Phase::Descriptors, index, Call::Dup))?;
+    }
+    let mut first = 3;
+    for &kept in &plan.fds {
+        let kept = kept.unsigned_abs();
+        fd::close_range(first, kept.saturating_sub(1), true).map_err(fault(Phase::Descriptors, kept, Call::CloseRange))?;
+        first = kept + 1;
+    }
+    fd::close_range(first, u32::MAX, true).map_err(fault(Phase::Descriptors, 0, Call::CloseRange))
+}
+
+/// Tries the candidates as execvp(3) does: what is missing is passed over, what is refused is remembered.
+fn execute(plan: &Plan, image: &Image) -> Failure {
+    let mut worst = (0, Errno::ENOENT);
+    for (index, path) in (0..).zip(&plan.exec.candidates) {
+        match process::execute(path, &image.argv, &image.envp) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => worst = (index, Errno::EACCES),
+            errno => return fault(Phase::Exec, index, Call::Exec)(errno),
+        }
+    }
+    fault(Phase::Exec, worst.0, Call::Exec)(worst.1)
+}

@@ -1,0 +1,145 @@
+//! A scratch directory on disk: made for one job, locked while it runs, removed afterwards. Ring 1.
+//!
+//! The lock belongs to the open file description, so it goes with the last process that holds it, however that dies. A
+//! directory without a lock is therefore left over, and the next run in the same place removes it.
+
+use crate::sys::fd;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, renameat};
+use nix::libc;
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use stdbox::problem::{Code, Problem};
+use stdbox::text::AbsPath;
+
+const PREFIX: &str = ".stdbox-";
+
+/// The directory of one job. It stays locked until this is dropped.
+#[derive(Debug)]
+pub(crate) struct DiskScratch {
+    parent: OwnedFd,
+    name: CString,
+    own: OwnedFd,
+    path: AbsPath,
+}
+
+impl DiskScratch {
+    /// Removes what dead runs left in `place`, and makes a fresh directory there.
+    pub(crate) fn new(place: &AbsPath) -> Result<Self, Problem> {
+        let refuse = |operation| {
+            move |errno| {
+                let (code, message) = match errno {
+                    Errno::ENOENT => (Code::NoSuchDirectory, "The scratch directory does not exist."),
+                    Errno::ENOTDIR => (Code::NotADirectory, "The scratch path is no directory."),
+                    Errno::ELOOP => (Code::IsSymlink, "The scratch path is or lies behind a symbolic link."),
+                    _ => (Code::ScratchRefused, "The scratch directory cannot be used."),
+                };
+                Problem::at(code, "/scratch/directory", message).path(place.bytes()).errno(operation, errno)
+            }
+        };
+        let open = || fd::open_plain(libc::AT_FDCWD, place.as_cstr(), libc::O_RDONLY | libc::O_DIRECTORY).map(fd::owned);
+        let parent = open().map_err(refuse("openat2"))?;
+        // While it is held, no other run can take a directory that is made but not locked yet for a left-over.
+        let gate = open().map_err(refuse("openat2"))?;
+        fd::lock(gate.as_raw_fd(), true).map_err(refuse("flock"))?;
+        sweep(parent.as_fd());
+        let name = format!("{PREFIX}{}-{}-{}", nix::unistd::geteuid(), std::process::id(), crate::sys::process::now_ns());
+        let path = place.join(name.as_bytes());
+        let name = CString::new(name).unwrap_or_default();
+        fd::mkdir(parent.as_raw_fd(), &name, 0o700).map_err(refuse("mkdirat"))?;
+        let own = open_directory(parent.as_fd(), &name).map_err(refuse("openat2"))?;
+        fd::lock(own.as_raw_fd(), false).map_err(refuse("flock"))?;
+        Ok(Self { parent, name, own, path })
+    }
+
+    /// Where it is on the host.
+    pub(crate) fn path(&self) -> &AbsPath {
+        &self.path
+    }
+
+    /// Whether its file system holds `user.*` attributes.
+    pub(crate) fn takes_xattr(&self) -> bool {
+        fd::takes_user_xattr(self.own.as_raw_fd())
+    }
+
+    /// Removes it with everything that the job left there.
+    pub(crate) fn remove(self) -> Result<(), Errno> {
+        remove_tree(self.parent.as_fd(), &self.name)
+    }
+}
+
+fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    fd::open_plain(at.as_raw_fd(), name, flags).map(fd::owned)
+}
+
+/// Removes the directories of runs that are dead. What cannot be removed is another user's, or comes again next time.
+fn sweep(parent: BorrowedFd<'_>) {
+    for name in names(parent).unwrap_or_default() {
+        if name.to_bytes().starts_with(PREFIX.as_bytes()) {
+            let unlocked = open_directory(parent, &name).and_then(|left| fd::lock(left.as_raw_fd(), false).map(|()| left));
+            if let Ok(_lock) = unlocked {
+                let _next_time = remove_tree(parent, &name);
+            }
+        }
+    }
+}
+
+fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::openat(directory, c".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a directory. The job may have made it as deep as it liked, and without any permission: so nothing recurses, and
+/// every directory is opened up first. What lies deeper than one level is moved up to the top before it is emptied.
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let top = open_directory(parent, name)?;
+    let mut moved = 0u64;
+    loop {
+        let found = names(top.as_fd())?;
+        if found.is_empty() {
+            break;
+        }
+        for name in found {
+            if unlink(top.as_fd(), &name)? {
+                continue;
+            }
+            let inner = open_directory(top.as_fd(), &name)?;
+            for name in names(inner.as_fd())? {
+                if !unlink(inner.as_fd(), &name)? {
+                    moved += 1;
+                    // No job can have chosen this name at the top: only stdbox's own directories are there.
+                    let up = CString::new(format!("{PREFIX}{moved}")).unwrap_or_default();
+                    renameat(&inner, name.as_c_str(), &top, up.as_c_str())?;
+                }
+            }
+            unlinkat(&top, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
+        }
+    }
+    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
+}
+
+/// Removes a file or an empty directory; a directory that is not empty is opened up, and the answer is false.
+fn unlink(at: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+    let found = fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
+        return unlinkat(at, name, UnlinkatFlags::NoRemoveDir).map(|()| true);
+    }
+    match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+            fchmodat(at, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            Ok(false)
+        }
+        Err(errno) => Err(errno),
+    }
+}

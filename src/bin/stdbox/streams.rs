@@ -1,0 +1,163 @@
+//! The target's standard streams and kept descriptors, opened on the host before the container exists. Ring 1.
+
+use crate::sys::fd;
+use nix::errno::Errno;
+use nix::libc;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use stdbox::job::{Input, Job, Output};
+use stdbox::problem::{Code, Problem};
+
+/// The parent's and the child's ends.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    /// What becomes 0, 1 and 2 of the target.
+    pub(crate) child: [OwnedFd; 3],
+    /// What is written to the target's standard input, and where.
+    pub(crate) feed: Option<(OwnedFd, Vec<u8>)>,
+    /// Where captured standard output is read, and how much is kept.
+    pub(crate) stdout: Option<(OwnedFd, u64)>,
+    /// The same for standard error.
+    pub(crate) stderr: Option<(OwnedFd, u64)>,
+    /// Descriptors among `child` and the kept ones that are directories: number in the target, path, flags.
+    pub(crate) reopen: Vec<(i32, CString, i32)>,
+}
+
+/// Checks that the caller passed on every descriptor that the job names.
+pub(crate) fn check_descriptors(job: &Job) -> Result<(), Problem> {
+    let mut wanted: Vec<(i32, String)> = Vec::new();
+    if let Input::Fd(number) = job.stdin {
+        wanted.push((number, "/stdin".into()));
+    }
+    for (output, at) in [(Some(&job.stdout), "/stdout"), (job.stderr.as_ref(), "/stderr")] {
+        if let Some(Output::Fd(number)) = output {
+            wanted.push((*number, at.into()));
+        }
+    }
+    wanted.extend(job.fds.iter().enumerate().map(|(i, number)| (*number, format!("/fds/{i}"))));
+    for (number, at) in wanted {
+        if let Err(errno) = fd::inherited_flags(number) {
+            return Err(Problem::at(Code::BadDescriptor, at, format!("Descriptor {number} is not open in stdbox."))
+                .errno("fcntl", errno)
+                .hint("The program that starts stdbox must pass it on, without close-on-exec."));
+        }
+    }
+    Ok(())
+}
+
+/// Opens everything. Files that are to be replaced are emptied only once all of them are open.
+pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
+    let mut truncate = Vec::new();
+    let (stdin, feed) = input(&job.stdin)?;
+    let (out, stdout) = output(&job.stdout, "/stdout", &mut truncate)?;
+    let (err, stderr) = match &job.stderr {
+        None => (copy(out.as_raw_fd(), "/stderr")?, None),
+        Some(stderr) => output(stderr, "/stderr", &mut truncate)?,
+    };
+    for (file, at) in truncate {
+        nix::unistd::ftruncate(&file, 0).map_err(|errno| {
+            Problem::at(Code::FileRefused, at, "The file could not be emptied.").errno("ftruncate", errno)
+        })?;
+    }
+    let child = [stdin, out, err];
+    let mut reopen = Vec::new();
+    let streams = (0..).zip(child.iter().map(AsRawFd::as_raw_fd));
+    for (number, source) in streams.chain(job.fds.iter().map(|&kept| (kept, kept))) {
+        reopen.extend(directory(number, source));
+    }
+    Ok(Streams { child, feed, stdout, stderr, reopen })
+}
+
+/// How to open again a descriptor that is a directory.
+fn directory(number: i32, source: i32) -> Option<(i32, CString, i32)> {
+    let link = format!("/proc/self/fd/{source}");
+    if !fs::metadata(&link).ok()?.is_dir() {
+        return None;
+    }
+    let path = CString::new(fs::read_link(&link).ok()?.into_os_string().into_vec()).ok()?;
+    let flags = fd::flags(source).ok()? & (libc::O_PATH | libc::O_ACCMODE);
+    Some((number, path, flags | libc::O_DIRECTORY))
+}
+
+/// A copy with a number that is none of the standard ones, so that putting it in place overwrites no other.
+fn copy(source: i32, at: &str) -> Result<OwnedFd, Problem> {
+    fd::duplicate(source, 3).map(fd::owned).map_err(|errno| no_descriptor(errno, at))
+}
+
+fn no_descriptor(errno: Errno, at: &str) -> Problem {
+    let message = "A descriptor for this stream could not be made.";
+    Problem::at(Code::OutOfMemory, at, message).errno("pipe2", errno)
+}
+
+fn null(flags: i32, at: &str) -> Result<OwnedFd, Problem> {
+    open_file(c"/dev/null", flags, at, "null")
+}
+
+/// Opens without waiting for the other end of a named pipe, and lets the target wait then.
+fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, Problem> {
+    let at = format!("{at}/{field}");
+    let refuse = |errno: Errno| {
+        let (code, message) = match errno {
+            Errno::ENOENT => (Code::NoSuchFile, "The file does not exist, or its directory does not."),
+            Errno::EISDIR => (Code::FileRefused, "This is a directory."),
+            Errno::ENXIO => (Code::FileRefused, "This is a named pipe that nobody reads, or a socket."),
+            _ => (Code::FileRefused, "The file could not be opened."),
+        };
+        Problem::at(code, at.clone(), message).path(path.to_bytes()).errno("openat2", errno)
+    };
+    let opened = fd::open(libc::AT_FDCWD, path, flags | libc::O_NONBLOCK | libc::O_NOCTTY, 0o666).map_err(refuse)?;
+    let file = fs::File::from(fd::owned(opened));
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(refuse(Errno::EISDIR));
+    }
+    let waiting = fd::flags(opened).and_then(|flags| fd::set_flags(opened, flags & !libc::O_NONBLOCK));
+    waiting.map_err(refuse)?;
+    // stdbox may have been started without standard streams.
+    if opened < 3 { copy(opened, &at) } else { Ok(file.into()) }
+}
+
+fn input(input: &Input) -> Result<(OwnedFd, Option<(OwnedFd, Vec<u8>)>), Problem> {
+    match input {
+        Input::Null => Ok((null(libc::O_RDONLY, "/stdin")?, None)),
+        Input::File(path) => Ok((open_file(path, libc::O_RDONLY, "/stdin", "file")?, None)),
+        Input::Fd(number) => Ok((copy(*number, "/stdin")?, None)),
+        Input::Bytes(bytes) => {
+            let (reader, writer) = pipe("/stdin")?;
+            Ok((reader, Some((writer, bytes.clone()))))
+        }
+    }
+}
+
+fn pipe(at: &str) -> Result<(OwnedFd, OwnedFd), Problem> {
+    let (reader, writer) = fd::pipe().map_err(|errno| no_descriptor(errno, at))?;
+    let (reader, writer) = (fd::owned(reader), fd::owned(writer));
+    Ok((copy_if_low(reader, at)?, copy_if_low(writer, at)?))
+}
+
+fn copy_if_low(end: OwnedFd, at: &str) -> Result<OwnedFd, Problem> {
+    if end.as_raw_fd() < 3 { copy(end.as_raw_fd(), at) } else { Ok(end) }
+}
+
+type Opened = (OwnedFd, Option<(OwnedFd, u64)>);
+
+fn output(output: &Output, at: &str, truncate: &mut Vec<(OwnedFd, String)>) -> Result<Opened, Problem> {
+    match output {
+        Output::Null => Ok((null(libc::O_WRONLY, at)?, None)),
+        Output::Fd(number) => Ok((copy(*number, at)?, None)),
+        Output::Capture(most) => {
+            let (reader, writer) = pipe(at)?;
+            Ok((writer, Some((reader, *most))))
+        }
+        Output::File { path, append } => {
+            let add = if *append { libc::O_APPEND } else { 0 };
+            let file = open_file(path, libc::O_WRONLY | libc::O_CREAT | add, at, "file")?;
+            let regular = fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok_and(|found| found.is_file());
+            if !append && regular {
+                truncate.push((copy(file.as_raw_fd(), at)?, format!("{at}/file")));
+            }
+            Ok((file, None))
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Starts one container, stands by it, and says how it ended. Ring 1.
+
+use crate::child::{self, Image};
+use crate::diagnose;
+use crate::streams::Streams;
+use crate::sys::{alloc, fd, process};
+use nix::errno::Errno;
+use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use stdbox::host::HostFacts;
+use stdbox::job::Job;
+use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
+use stdbox::plan::Plan;
+use stdbox::problem::{Code, Problem, Stage};
+use stdbox::report::Timing;
+use stdbox::wire::{self, Failure, Record};
+
+/// How long init has for ending the rest and saying what was used, before it is killed itself.
+const LAST_WORDS_NS: u64 = 2_000_000_000;
+
+const CHUNK: usize = 64 << 10;
+
+/// Why the job is being ended by us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    Limit(Limit),
+    Cancelled,
+}
+
+/// How far the ending has got, and when it goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pressure {
+    /// None.
+    None,
+    /// SIGTERM was sent; END_NOW follows.
+    Asked(u64),
+    /// END_NOW was sent; SIGKILL for init follows.
+    Ending(u64),
+    /// SIGKILL was sent.
+    Killed,
+}
+
+/// A captured stream while the target runs.
+#[derive(Debug)]
+struct Capture {
+    from: Option<OwnedFd>,
+    most: usize,
+    captured: Captured,
+}
+
+impl Capture {
+    fn new((from, most): (OwnedFd, u64)) -> Self {
+        // Only this end waits never: after the job it is read until it is empty.
+        let _blocking = fd::flags(from.as_raw_fd()).and_then(|flags| fd::set_flags(from.as_raw_fd(), flags | libc::O_NONBLOCK));
+        Self { from: Some(from), most: usize::try_from(most).unwrap_or(usize::MAX), captured: Captured::default() }
+    }
+
+    /// Reads what is there. What does not fit is read and dropped, so that the target never waits.
+    fn read(&mut self, buffer: &mut [u8]) {
+        while let Some(from) = &self.from {
+            match fd::read(from.as_raw_fd(), buffer) {
+                Ok(0) => self.from = None,
+                Ok(count) => {
+                    self.captured.bytes += count as u64;
+                    let room = self.most - self.captured.kept.len();
+                    self.captured.kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or(b""));
+                    if count < buffer.len() {
+                        return;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                Err(_) => self.from = None,
+            }
+        }
+    }
+}
+
+/// The running container.
+#[derive(Debug)]
+struct Running {
+    init: i32,
+    pidfd: OwnedFd,
+    records: Option<OwnedFd>,
+    feed: Option<(OwnedFd, Vec<u8>, usize)>,
+    stdout: Option<Capture>,
+    stderr: Option<Capture>,
+    ready_ns: Option<u64>,
+    exited: Option<(Target, u64)>,
+    failed: Option<Failure>,
+    skipped: Vec<Failure>,
+    garbled: bool,
+    stop: Option<Stop>,
+    pressure: Pressure,
+}
+
+/// Runs the plan. `stop_signals` gives the signals that tell stdbox to stop.
+pub(crate) fn run(
+    job: &Job,
+    plan: &Plan,
+    facts: &HostFacts,
+    streams: Streams,
+    stop_signals: &OwnedFd,
+    timing: &mut Timing,
+) -> Outcome {
+    let started = process::now_ns();
+    let mut running = match start(plan, streams) {
+        Ok(running) => running,
+        Err(errno) => {
+            let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
+            return Outcome::before(Verdict::SetupFailed(Box::new(problem)));
+        }
+    };
+    let mut buffer = vec![0; CHUNK];
+    while running.records.is_some() {
+        running.turn(job, stop_signals, &mut buffer);
+    }
+    // Init is gone or going; with it goes all that is left of the container.
+    let status = loop {
+        match process::wait(running.init) {
+            Ok(Some((_, status, _))) => break status,
+            Err(Errno::EINTR) | Ok(None) => {}
+            Err(_) => break 0,
+        }
+    };
+    for capture in [&mut running.stdout, &mut running.stderr].into_iter().flatten() {
+        capture.read(&mut buffer);
+    }
+    let ended = process::now_ns();
+    let ready = running.ready_ns.unwrap_or(ended);
+    let exited = running.exited.map_or(ended, |(_, at)| at);
+    timing.setup_ns = ready.saturating_sub(started);
+    timing.run_ns = exited.saturating_sub(ready);
+    timing.teardown_ns = ended.saturating_sub(exited);
+    running.judge(job, plan, facts, status)
+}
+
+fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
+    let (reader, writer) = fd::pipe()?;
+    let (reader, writer) = (fd::owned(reader), fd::owned(writer));
+    let Streams { child: ends, feed, stdout, stderr, reopen } = streams;
+    let [stdin, out, err] = &ends;
+    let image = Image {
+        records: writer.as_raw_fd(),
+        streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
+        reopen,
+        argv: process::Pointers::new(&plan.exec.argv),
+        envp: process::Pointers::new(&plan.exec.envp),
+    };
+    let mut slots = vec![-1; plan.slots];
+    let network = if plan.own_network { libc::CLONE_NEWNET } else { 0 };
+    let (init, pidfd) = process::clone(process::NAMESPACES | network)?;
+    if init == 0 {
+        alloc::arm();
+        child::run(plan, &image, &mut slots);
+    }
+    if let Some((feed, _)) = &feed {
+        let _blocking = fd::flags(feed.as_raw_fd()).and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));
+    }
+    Ok(Running {
+        init,
+        pidfd: fd::owned(pidfd),
+        records: Some(reader),
+        feed: feed.map(|(to, bytes)| (to, bytes, 0)),
+        stdout: stdout.map(Capture::new),
+        stderr: stderr.map(Capture::new),
+        ready_ns: None,
+        exited: None,
+        failed: None,
+        skipped: Vec::new(),
+        garbled: false,
+        stop: None,
+        pressure: Pressure::None,
+    })
+}
+
+impl Running {
+    /// Waits for the next thing to happen, and acts on it.
+    fn turn(&mut self, job: &Job, stop_signals: &OwnedFd, buffer: &mut [u8]) {
+        let wait = |fd: Option<&OwnedFd>, events| pollfd { fd: fd.map_or(-1, AsRawFd::as_raw_fd), events, revents: 0 };
+        let captured = |capture: &Option<Capture>| capture.as_ref().and_then(|c| c.from.as_ref()).map(AsRawFd::as_raw_fd);
+        let mut fds = [
+            wait(self.records.as_ref(), POLLIN),
+            wait(Some(stop_signals), POLLIN),
+            wait(self.feed.as_ref().map(|(to, ..)| to), POLLOUT),
+            pollfd { fd: captured(&self.stdout).unwrap_or(-1), events: POLLIN, revents: 0 },
+            pollfd { fd: captured(&self.stderr).unwrap_or(-1), events: POLLIN, revents: 0 },
+        ];
+        let now = process::now_ns();
+        let timeout = self.deadline(job).map(|deadline| deadline.saturating_sub(now));
+        if fd::poll(&mut fds, timeout).is_err() {
+            return;
+        }
+        let [records, signals, feed, out, err] = fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR) != 0);
+        if out || err {
+            for (capture, ready) in [(&mut self.stdout, out), (&mut self.stderr, err)] {
+                if let (Some(capture), true) = (capture, ready) {
+                    capture.read(buffer);
+                }
+            }
+        }
+        if feed {
+            self.write_feed();
+        }
+        if records {
+            self.read_record();
+        }
+        if signals {
+            // Its content is of no interest, but it must be taken out.
+            let _taken = fd::read(stop_signals.as_raw_fd(), buffer);
+            self.end(Stop::Cancelled, job);
+        }
+        self.check_time(job);
+    }
+
+    fn deadline(&self, job: &Job) -> Option<u64> {
+        match self.pressure {
+            Pressure::None => self.ready_ns.zip(job.limits.wall_time_ms).map(|(ready, ms)| ready + ms * 1_000_000),
+            Pressure::Asked(at) | Pressure::Ending(at) => Some(at),
+            Pressure::Killed => None,
+        }
+    }
+
+    fn check_time(&mut self, job: &Job) {
+        let now = process::now_ns();
+        if self.exited.is_some() || self.deadline(job).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.pressure {
+            Pressure::None => self.end(Stop::Limit(Limit::WallTime), job),
+            Pressure::Asked(_) => self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS)),
+            Pressure::Ending(_) | Pressure::Killed => self.press(libc::SIGKILL, Pressure::Killed),
+        }
+    }
+
+    /// Begins to end the job. The first reason counts.
+    fn end(&mut self, why: Stop, job: &Job) {
+        if self.exited.is_some() || self.stop.is_some() {
+            return;
+        }
+        self.stop = Some(why);
+        let now = process::now_ns();
+        if self.ready_ns.is_none() {
+            // There is no target yet that could be asked, and no use that could be reported.
+            self.press(libc::SIGKILL, Pressure::Killed);
+        } else if job.limits.grace_ms > 0 {
+            self.press(libc::SIGTERM, Pressure::Asked(now + job.limits.grace_ms * 1_000_000));
+        } else {
+            self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS));
+        }
+    }
+
+    fn press(&mut self, signal: i32, next: Pressure) {
+        self.pressure = next;
+        // Who cannot be signalled has ended, which the pipe of the records will say.
+        let _ended = process::signal_pidfd(self.pidfd.as_raw_fd(), signal);
+    }
+
+    fn write_feed(&mut self) {
+        let Some((to, bytes, done)) = &mut self.feed else { return };
+        let rest = bytes.get(*done..).unwrap_or(b"");
+        match fd::write(to.as_raw_fd(), rest) {
+            Ok(count) => *done += count,
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
+            // The target does not want to read it.
+            Err(_) => *done = bytes.len(),
+        }
+        if *done == bytes.len() {
+            self.feed = None;
+        }
+    }
+
+    fn read_record(&mut self) {
+        let Some(records) = &self.records else { return };
+        let mut bytes = [0; wire::SIZE];
+        match fd::read(records.as_raw_fd(), &mut bytes) {
+            Ok(wire::SIZE) => {}
+            Ok(0) => return self.records = None,
+            Err(Errno::EINTR | Errno::EAGAIN) => return,
+            Ok(_) | Err(_) => {
+                self.garbled = true;
+                return self.records = None;
+            }
+        }
+        match Record::decode(&bytes) {
+            Record::Ready { at_ns } => self.ready_ns = Some(at_ns),
+            Record::Failed(failure) => self.failed = Some(failure),
+            Record::Skipped(failure) => self.skipped.push(failure),
+            Record::Exited { status, at_ns, rusage, scratch_bytes } => {
+                self.exited = Some((Target { status, rusage, scratch_bytes }, at_ns));
+            }
+            Record::Garbled => self.garbled = true,
+        }
+    }
+
+    fn judge(self, job: &Job, plan: &Plan, facts: &HostFacts, init_status: i32) -> Outcome {
+        let mut outcome = Outcome::before(Verdict::Cancelled);
+        outcome.warnings.clone_from(&plan.warnings);
+        outcome.degraded.clone_from(&plan.degraded);
+        outcome.degraded.extend(self.skipped.iter().filter_map(|&skipped| outcome::skipped(skipped, plan)));
+        if let Some(failure) = self.failed {
+            let problem = outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
+            outcome.verdict = Verdict::SetupFailed(Box::new(problem));
+            return outcome;
+        }
+        outcome.stdout = self.stdout.map(|capture| capture.captured);
+        outcome.stderr = self.stderr.map(|capture| capture.captured);
+        outcome.target = self.exited.map(|(target, _)| target);
+        outcome.verdict = match (self.stop, self.exited) {
+            (Some(Stop::Limit(limit)), _) => Verdict::LimitExceeded(limit),
+            (Some(Stop::Cancelled), _) => Verdict::Cancelled,
+            (None, Some((target, _))) if !self.garbled => match (target.exit_code(), target.signal()) {
+                (Some(code), _) => Verdict::Exited(code),
+                (None, signal) => Verdict::Signaled(signal.unwrap_or(0)),
+            },
+            (None, _) if self.garbled => Verdict::SetupFailed(Box::new(Problem::new(
+                Code::Internal,
+                Stage::Namespaces,
+                "The container said something that stdbox does not understand.",
+            ))),
+            (None, _) => Verdict::SetupFailed(Box::new(outcome::died(init_status))),
+        };
+        outcome
+    }
+}

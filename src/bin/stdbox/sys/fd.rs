@@ -1,0 +1,263 @@
+//! Descriptors and files.
+
+use super::{as_fd, check};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_uint};
+use std::ffi::CStr;
+
+/// `struct open_how` of openat2(2).
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+const SYS_OPENAT2: libc::c_long = 437;
+const SYS_CLOSE_RANGE: libc::c_long = 436;
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+
+fn open_how(at: c_int, path: &CStr, flags: c_int, mode: u32, resolve: u64) -> Result<c_int, Errno> {
+    let flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    let how = OpenHow { flags, mode: mode.into(), resolve };
+    // SAFETY: `path` ends in NUL, `how` has the size that is passed, and both outlive the call, which writes to neither.
+    as_fd(unsafe { libc::syscall(SYS_OPENAT2, at, path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+}
+
+/// Opens a path that has no symbolic link in it, close-on-exec.
+///
+/// # References
+/// openat2(2)
+pub(crate) fn open_plain(at: c_int, path: &CStr, flags: c_int) -> Result<c_int, Errno> {
+    open_how(at, path, flags, 0, RESOLVE_NO_SYMLINKS)
+}
+
+/// Opens a path, close-on-exec.
+///
+/// # References
+/// openat2(2)
+pub(crate) fn open(at: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<c_int, Errno> {
+    // Unlike open(2), openat2 refuses a mode that it has no use for.
+    open_how(at, path, flags, if flags & libc::O_CREAT != 0 { mode } else { 0 }, 0)
+}
+
+/// # References
+/// close(2)
+pub(crate) fn close(fd: c_int) {
+    // SAFETY: closing a descriptor touches no memory; the callers own what they close.
+    let _ = unsafe { libc::close(fd) };
+}
+
+/// Closes a range of descriptors, or marks them close-on-exec.
+///
+/// # References
+/// close_range(2)
+pub(crate) fn close_range(first: c_uint, last: c_uint, on_exec: bool) -> Result<(), Errno> {
+    if first > last {
+        return Ok(());
+    }
+    let flags: c_uint = if on_exec { 4 } else { 0 };
+    // SAFETY: no memory is passed; the child owns every descriptor of its own table.
+    check(unsafe { libc::syscall(SYS_CLOSE_RANGE, first, last, flags) }).map(drop)
+}
+
+/// # References
+/// read(2)
+pub(crate) fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`.
+    let result = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(result).map_err(|_| Errno::last())
+}
+
+/// # References
+/// write(2)
+pub(crate) fn write(fd: c_int, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`.
+    let result = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(result).map_err(|_| Errno::last())
+}
+
+/// Writes all of it, unless an error comes first.
+pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or(b""),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Copies from one file to another inside the kernel; 0 is the end.
+///
+/// # References
+/// sendfile(2)
+pub(crate) fn send_file(to: c_int, from: c_int) -> Result<usize, Errno> {
+    // SAFETY: the offset is null, so no memory is passed.
+    let result = unsafe { libc::sendfile(to, from, std::ptr::null_mut(), 1 << 20) };
+    usize::try_from(result).map_err(|_| Errno::last())
+}
+
+/// # References
+/// dup3(2); unlike it, a descriptor onto itself only loses its close-on-exec flag.
+pub(crate) fn dup_onto(from: c_int, to: c_int) -> Result<(), Errno> {
+    if from == to {
+        // SAFETY: F_SETFD takes a number.
+        return check(unsafe { libc::fcntl(from, libc::F_SETFD, 0) }.into()).map(drop);
+    }
+    // SAFETY: no memory is passed; the callers own the descriptor that is replaced.
+    check(unsafe { libc::dup3(from, to, 0) }.into()).map(drop)
+}
+
+/// # References
+/// mkdirat(2)
+pub(crate) fn mkdir(at: c_int, path: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: `path` ends in NUL and outlives the call.
+    check(unsafe { libc::mkdirat(at, path.as_ptr(), mode) }.into()).map(drop)
+}
+
+/// # References
+/// mknodat(2)
+pub(crate) fn mknod(at: c_int, path: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: `path` ends in NUL and outlives the call.
+    check(unsafe { libc::mknodat(at, path.as_ptr(), mode, 0) }.into()).map(drop)
+}
+
+/// # References
+/// symlinkat(2)
+pub(crate) fn symlink(to: &CStr, at: c_int, path: &CStr) -> Result<(), Errno> {
+    // SAFETY: both strings end in NUL and outlive the call.
+    check(unsafe { libc::symlinkat(to.as_ptr(), at, path.as_ptr()) }.into()).map(drop)
+}
+
+/// Mount flags (`ST_RDONLY` and so on) and used bytes of the file system that a descriptor lies on.
+///
+/// # References
+/// fstatfs(2)
+pub(crate) fn statfs(fd: c_int) -> Result<(u64, u64), Errno> {
+    let mut answer = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `answer` has room for the structure that the kernel writes.
+    check(unsafe { libc::fstatfs(fd, answer.as_mut_ptr()) }.into())?;
+    // SAFETY: all-zero bytes are a valid `statfs`, and the kernel has filled it in.
+    let answer = unsafe { answer.assume_init() };
+    let used = answer.f_blocks.saturating_sub(answer.f_bfree);
+    Ok((u64::try_from(answer.f_flags).unwrap_or(0), used.saturating_mul(u64::try_from(answer.f_bsize).unwrap_or(0))))
+}
+
+/// Whether an extended attribute of the `user` class can be set.
+///
+/// # References
+/// fsetxattr(2)
+pub(crate) fn takes_user_xattr(fd: c_int) -> bool {
+    // SAFETY: the name ends in NUL, the value is one byte long, and both are constants.
+    let result = unsafe { libc::fsetxattr(fd, c"user.stdbox".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
+    result == 0
+}
+
+/// An anonymous memory file; it lies on the same kind of file system as a tmpfs.
+///
+/// # References
+/// memfd_create(2)
+pub(crate) fn memfd() -> Result<c_int, Errno> {
+    // SAFETY: the name ends in NUL.
+    as_fd(unsafe { libc::memfd_create(c"stdbox".as_ptr(), libc::MFD_CLOEXEC) }.into())
+}
+
+/// Identity of the mount that a path lies on.
+///
+/// # References
+/// statx(2), STATX_MNT_ID (Linux 5.8)
+pub(crate) fn mount_id(path: &CStr) -> Option<u64> {
+    const STATX_MNT_ID: c_uint = 0x1000;
+    let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` ends in NUL, and `answer` has room for the structure that the kernel writes.
+    let result = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, STATX_MNT_ID, answer.as_mut_ptr()) };
+    // SAFETY: all-zero bytes are a valid `statx`, whatever the kernel has filled in.
+    let answer = unsafe { answer.assume_init() };
+    (result == 0 && answer.stx_mask & STATX_MNT_ID != 0).then_some(answer.stx_mnt_id)
+}
+
+/// Takes over a descriptor that one of these functions has just opened.
+pub(crate) fn owned(fd: c_int) -> std::os::fd::OwnedFd {
+    // SAFETY: the descriptor is open, and only the caller knows its number.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }
+}
+
+/// A copy of a descriptor with a number of at least `least`, close-on-exec.
+///
+/// # References
+/// F_DUPFD_CLOEXEC(2const)
+pub(crate) fn duplicate(fd: c_int, least: c_int) -> Result<c_int, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC takes a number.
+    as_fd(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }.into())
+}
+
+/// File status flags of a descriptor that the caller of stdbox passed on: one that is open and not close-on-exec, as all
+/// of our own are.
+///
+/// # References
+/// F_GETFD(2const), F_GETFL(2const)
+pub(crate) fn inherited_flags(fd: c_int) -> Result<c_int, Errno> {
+    // SAFETY: F_GETFD takes nothing.
+    let own = check(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
+    if own & libc::c_long::from(libc::FD_CLOEXEC) != 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: F_GETFL takes nothing.
+    as_fd(unsafe { libc::fcntl(fd, libc::F_GETFL) }.into())
+}
+
+/// # References
+/// F_SETFL(2const)
+pub(crate) fn set_flags(fd: c_int, flags: c_int) -> Result<(), Errno> {
+    // SAFETY: F_SETFL takes a number.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }.into()).map(drop)
+}
+
+/// A pipe: its end for reading and its end for writing, close-on-exec.
+///
+/// # References
+/// pipe2(2)
+pub(crate) fn pipe() -> Result<(c_int, c_int), Errno> {
+    let mut ends = [-1; 2];
+    // SAFETY: there is room for two descriptors.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    let [reader, writer] = ends;
+    Ok((reader, writer))
+}
+
+/// Waits until one of the descriptors can be used, or the time is over; negative descriptors are passed over.
+///
+/// # References
+/// ppoll(2)
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ns: Option<u64>) -> Result<(), Errno> {
+    let time = timeout_ns.map(|ns| libc::timespec {
+        tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let count = libc::nfds_t::try_from(fds.len()).unwrap_or(0);
+    // SAFETY: the array has as many elements as are announced; `time` is null or a `timespec`; no mask is given.
+    check(unsafe { libc::ppoll(fds.as_mut_ptr(), count, time, std::ptr::null()) }.into()).map(drop)
+}
+
+/// Locks an open file or directory for this open file description alone.
+///
+/// # References
+/// flock(2)
+pub(crate) fn lock(fd: c_int, wait: bool) -> Result<(), Errno> {
+    let flags = libc::LOCK_EX | if wait { 0 } else { libc::LOCK_NB };
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::flock(fd, flags) }.into()).map(drop)
+}
+
+/// File status flags.
+///
+/// # References
+/// F_GETFL(2const)
+pub(crate) fn flags(fd: c_int) -> Result<c_int, Errno> {
+    // SAFETY: F_GETFL takes nothing.
+    as_fd(unsafe { libc::fcntl(fd, libc::F_GETFL) }.into())
+}

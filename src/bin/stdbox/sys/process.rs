@@ -1,0 +1,358 @@
+//! Processes, their privileges and their signals.
+
+use super::{as_fd, check};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long, c_uint, c_ulong};
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::ptr;
+use stdbox::policy::Instruction;
+use stdbox::wire::Rusage;
+
+/// `struct clone_args` of clone3(2), as of Linux 5.7.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const SYS_CLONE3: c_long = 435;
+
+/// The namespaces of a container.
+pub(crate) const NAMESPACES: c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Makes a process with a copy of this one's memory. Returns 0 in the child, its pid and pidfd in the parent.
+///
+/// # References
+/// clone3(2)
+pub(crate) fn clone(namespaces: c_int) -> Result<(c_int, c_int), Errno> {
+    let mut pidfd: c_int = -1;
+    let mut args = CloneArgs {
+        flags: u64::from((namespaces | libc::CLONE_PIDFD).cast_unsigned()),
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` has the size that is passed and `pidfd` has room for a descriptor. Memory and stack are copied, not
+    // shared, and this process has one thread, so no lock can be held in the copy.
+    let pid = check(unsafe { libc::syscall(SYS_CLONE3, &raw mut args, size_of::<CloneArgs>()) })?;
+    Ok((c_int::try_from(pid).unwrap_or(-1), pidfd))
+}
+
+/// Leaves without running anything.
+///
+/// # References
+/// _exit(2)
+pub(crate) fn exit(status: c_int) -> ! {
+    // SAFETY: nothing is run and nothing is returned to.
+    unsafe { libc::_exit(status) }
+}
+
+/// CLOCK_MONOTONIC
+///
+/// # References
+/// clock_gettime(2)
+pub(crate) fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` has room for what is written.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int, Errno> {
+    // SAFETY: none of the options used here takes a pointer.
+    let result = unsafe { libc::prctl(option, a, b, 0 as c_ulong, 0 as c_ulong) };
+    check(result.into()).map(|_| result)
+}
+
+/// Dies when the parent does.
+///
+/// # References
+/// PR_SET_PDEATHSIG(2const)
+pub(crate) fn die_with_parent() -> Result<(), Errno> {
+    prctl(libc::PR_SET_PDEATHSIG, c_ulong::from(libc::SIGKILL.cast_unsigned()), 0).map(drop)
+}
+
+/// Keeps other processes of the same user from reading, writing or tracing this one.
+///
+/// # References
+/// PR_SET_DUMPABLE(2const)
+pub(crate) fn set_undumpable() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+/// # References
+/// PR_SET_NO_NEW_PRIVS(2const)
+pub(crate) fn set_no_new_privileges() -> Result<(), Errno> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+}
+
+/// No uid gives capabilities any more, and none of this can be undone: SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP,
+/// SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock, and the lock of SECBIT_KEEP_CAPS.
+///
+/// # References
+/// capabilities(7), "The securebits flags"
+pub(crate) fn lock_securebits() -> Result<(), Errno> {
+    const LOCKED: c_ulong = 0b1110_1111;
+    prctl(libc::PR_SET_SECUREBITS, LOCKED, 0).map(drop)
+}
+
+/// Empties the bounding and the ambient set.
+///
+/// # References
+/// PR_CAPBSET_DROP(2const), PR_CAP_AMBIENT_CLEAR_ALL(2const)
+pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
+    for capability in 0..64 {
+        match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            Ok(_) => {}
+            // The first number that the kernel does not know.
+            Err(Errno::EINVAL) if capability > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    prctl(libc::PR_CAP_AMBIENT, 4 /* PR_CAP_AMBIENT_CLEAR_ALL */, 0).map(drop)
+}
+
+/// Empties the permitted, effective and inheritable set.
+///
+/// # References
+/// capset(2)
+pub(crate) fn drop_capabilities() -> Result<(), Errno> {
+    // _LINUX_CAPABILITY_VERSION_3 and pid 0, this thread; then three empty sets, twice 32 bits each.
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let data = [0u32; 6];
+    // SAFETY: both arrays have the layout and size that version 3 asks for.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// # References
+/// setsid(2)
+pub(crate) fn new_session() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setsid() }.into()).map(drop)
+}
+
+/// # References
+/// umask(2)
+pub(crate) fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed, and the call cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+/// # References
+/// chdir(2)
+pub(crate) fn chdir(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the string ends in NUL and outlives the call.
+    check(unsafe { libc::chdir(path.as_ptr()) }.into()).map(drop)
+}
+
+/// # References
+/// fchdir(2)
+pub(crate) fn fchdir(fd: c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fchdir(fd) }.into()).map(drop)
+}
+
+/// # References
+/// sethostname(2)
+pub(crate) fn set_hostname(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many bytes as the string has.
+    check(unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) }.into()).map(drop)
+}
+
+/// # References
+/// socket(2)
+pub(crate) fn internet_socket() -> Result<c_int, Errno> {
+    // SAFETY: no memory is passed.
+    as_fd(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())
+}
+
+/// Brings the loopback device up, through any internet socket.
+///
+/// # References
+/// netdevice(7), SIOCSIFFLAGS
+pub(crate) fn loopback_up(socket: c_int) -> Result<(), Errno> {
+    // SAFETY: all-zero bytes are a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = byte.cast_signed() as c_char;
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: `request` is an `ifreq` with a terminated name, as this request takes it.
+    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into()).map(drop)
+}
+
+/// Sets a limit, soft and hard; returns what it was.
+///
+/// # References
+/// prlimit(2)
+pub(crate) fn set_limit(resource: c_uint, limits: Option<(u64, u64)>) -> Result<(u64, u64), Errno> {
+    let new = limits.map(|(soft, hard)| [soft, hard]);
+    let mut old = [0u64; 2];
+    let new = new.as_ref().map_or(ptr::null(), |limits| limits.as_ptr());
+    // SAFETY: `new` is null or two 64-bit limits, and `old` has room for two, which is the layout of `struct rlimit64`.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, old.as_mut_ptr()) })?;
+    let [soft, hard] = old;
+    Ok((soft, hard))
+}
+
+/// Gives every signal its default action and lets all through.
+///
+/// # References
+/// sigaction(2), sigprocmask(2)
+pub(crate) fn reset_signals() -> Result<(), Errno> {
+    // `struct sigaction` of the kernel: handler, flags, restorer, mask. All-zero is SIG_DFL without flags.
+    let default = [0usize; 8];
+    for signal in 1..=64 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            let old = ptr::null::<usize>();
+            // SAFETY: `default` is longer than the kernel's structure, whose mask has eight bytes; nothing is written back.
+            check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8) })?;
+        }
+    }
+    let none = 0u64;
+    let old = ptr::null::<u64>();
+    // SAFETY: the set has the eight bytes that are announced; nothing is written back.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, 8) }).map(drop)
+}
+
+/// Keeps every signal waiting, for [`wait_signal`] or a signalfd.
+///
+/// # References
+/// sigprocmask(2)
+pub(crate) fn block_signals() -> Result<(), Errno> {
+    let all = u64::MAX;
+    let old = ptr::null::<u64>();
+    // SAFETY: the set has the eight bytes that are announced; nothing is written back.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, old, 8) }).map(drop)
+}
+
+/// Waits for the next blocked signal; says which, and whether a process of this pid namespace sent it.
+///
+/// # References
+/// sigwaitinfo(2)
+pub(crate) fn wait_signal() -> Result<(c_int, bool), Errno> {
+    let all = u64::MAX;
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let forever = ptr::null::<libc::timespec>();
+    // SAFETY: the set has the eight bytes that are announced, and `info` has room for the structure that is written.
+    let signal =
+        check(unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, info.as_mut_ptr(), forever, 8) })?;
+    // SAFETY: all-zero bytes are a valid `siginfo_t`, and the kernel has filled it in.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: the signals that init acts on come from kill(2) and its kin, whose information has a pid.
+    let sender = unsafe { info.si_pid() };
+    // A sender outside the namespace has no pid in it.
+    Ok((c_int::try_from(signal).unwrap_or(0), sender != 0))
+}
+
+/// A descriptor that gives the blocked signals among SIGTERM, SIGINT and SIGHUP.
+///
+/// # References
+/// signalfd(2)
+pub(crate) fn stop_signals() -> Result<c_int, Errno> {
+    let bit = |signal: c_int| 1u64 << (signal - 1);
+    let set = bit(libc::SIGTERM) | bit(libc::SIGINT) | bit(libc::SIGHUP);
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set has the eight bytes that are announced.
+    as_fd(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set, 8, flags) })
+}
+
+/// # References
+/// kill(2)
+pub(crate) fn kill(pid: c_int, signal: c_int) {
+    // SAFETY: no memory is passed; who cannot be signalled is gone already.
+    let _ = unsafe { libc::kill(pid, signal) };
+}
+
+/// # References
+/// pidfd_send_signal(2)
+pub(crate) fn signal_pidfd(pidfd: c_int, signal: c_int) -> Result<(), Errno> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without information the kernel fills in its own.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) }).map(drop)
+}
+
+/// Waits for a child, or with pid -1 for any that has ended already; says which and how.
+///
+/// # References
+/// wait4(2)
+pub(crate) fn wait(pid: c_int) -> Result<Option<(c_int, c_int, Rusage)>, Errno> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let options = if pid == -1 { libc::WNOHANG | libc::__WALL } else { libc::__WALL };
+    // SAFETY: both places have room for what is written.
+    let ended = check(unsafe { libc::wait4(pid, &raw mut status, options, usage.as_mut_ptr()) }.into())?;
+    if ended == 0 {
+        return Ok(None);
+    }
+    // SAFETY: all-zero bytes are a valid `rusage`, and the kernel has filled it in.
+    let usage = unsafe { usage.assume_init() };
+    let count = |value: c_long| u64::try_from(value).unwrap_or(0);
+    let time = |time: libc::timeval| count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000;
+    let rusage = Rusage {
+        user_ns: time(usage.ru_utime),
+        system_ns: time(usage.ru_stime),
+        max_rss_bytes: count(usage.ru_maxrss) * 1024,
+        minor_faults: count(usage.ru_minflt),
+        major_faults: count(usage.ru_majflt),
+        block_reads: count(usage.ru_inblock),
+        block_writes: count(usage.ru_oublock),
+        voluntary_switches: count(usage.ru_nvcsw),
+        involuntary_switches: count(usage.ru_nivcsw),
+    };
+    Ok(Some((c_int::try_from(ended).unwrap_or(-1), status, rusage)))
+}
+
+/// Installs a filter. With SECCOMP_FILTER_FLAG_SPEC_ALLOW the target is not slowed by speculation barriers.
+///
+/// # References
+/// seccomp(2)
+pub(crate) fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
+    const SET_MODE_FILTER: c_uint = 1;
+    const SPEC_ALLOW: c_uint = 1 << 2;
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        filter: *const Instruction,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
+    let program = Program { length, filter: program.as_ptr() };
+    // SAFETY: `Program` and `Instruction` have the layout of `sock_fprog` and `sock_filter`, and outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, SPEC_ALLOW, &raw const program) }).map(drop)
+}
+
+/// Null-terminated arrays of pointers, made before the fork.
+#[derive(Debug)]
+pub(crate) struct Pointers(Vec<*const c_char>);
+
+impl Pointers {
+    pub(crate) fn new(strings: &[CString]) -> Self {
+        Self(strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect())
+    }
+}
+
+/// Replaces the program; returns only the error.
+///
+/// # References
+/// execve(2)
+pub(crate) fn execute(path: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
+    // SAFETY: the arrays end in null and point into strings of the plan, which is alive until the program is replaced.
+    unsafe { libc::execve(path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    Errno::last()
+}

@@ -1,0 +1,476 @@
+//! What was seen of a job → what it means. Ring 0.
+//!
+//! A failed step arrives as an index and an error number. Here it becomes a [`Problem`]: the plan knows the path and the
+//! field, and a [`Diagnosis`] of the host, made only after something failed, knows what a stranger should change.
+
+use crate::job::Job;
+use crate::plan::{At, Base, Lookup, Plan, Step};
+use crate::problem::{Code, Notice, Problem, Stage};
+use crate::spec::{Mode, Spec};
+use crate::text::AbsPath;
+use crate::wire::{Call, Failure, Phase, Rusage};
+use nix::errno::Errno;
+
+/// The end of a job.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In one word, with what belongs to it.
+    pub verdict: Verdict,
+    /// The target, if it ran.
+    pub target: Option<Target>,
+    /// Captured standard output.
+    pub stdout: Option<Captured>,
+    /// Captured standard error.
+    pub stderr: Option<Captured>,
+    /// What the caller should know.
+    pub warnings: Vec<Notice>,
+    /// What was asked for and not fully given.
+    pub degraded: Vec<Notice>,
+}
+
+/// The word for the end of a job.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The target ended with this code.
+    Exited(i32),
+    /// The target was ended by this signal.
+    Signaled(i32),
+    /// A limit ended it.
+    LimitExceeded(Limit),
+    /// stdbox was told to stop.
+    Cancelled,
+    /// The container could not be made, or the command not executed.
+    SetupFailed(Box<Problem>),
+    /// The job is wrong.
+    InvalidJob(Box<Problem>),
+    /// The job is right, and nothing was run.
+    Valid(Box<Spec>),
+}
+
+/// Limits that end a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// `limits.wall_time_ms`
+    WallTime,
+}
+
+impl Limit {
+    /// The word in the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WallTime => "wall-time",
+        }
+    }
+}
+
+/// What is known of a target that ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// As wait(2) gives it.
+    pub status: i32,
+    /// Resource use.
+    pub rusage: Rusage,
+    /// Bytes in the scratch space.
+    pub scratch_bytes: u64,
+}
+
+impl Target {
+    /// WEXITSTATUS
+    #[must_use]
+    pub const fn exit_code(&self) -> Option<i32> {
+        if self.status & 0x7f == 0 { Some(self.status >> 8 & 0xff) } else { None }
+    }
+
+    /// WTERMSIG
+    #[must_use]
+    pub const fn signal(&self) -> Option<i32> {
+        if self.status & 0x7f == 0 { None } else { Some(self.status & 0x7f) }
+    }
+}
+
+/// A captured stream.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Captured {
+    /// The first bytes.
+    pub kept: Vec<u8>,
+    /// How many there were.
+    pub bytes: u64,
+}
+
+impl Outcome {
+    /// An end before anything was run.
+    #[must_use]
+    pub const fn before(verdict: Verdict) -> Self {
+        Self { verdict, target: None, stdout: None, stderr: None, warnings: Vec::new(), degraded: Vec::new() }
+    }
+
+    /// stdbox's own exit status (section 1 of the contract).
+    #[must_use]
+    pub fn exit_status(&self, propagate: bool) -> u8 {
+        match (&self.verdict, &self.target) {
+            (Verdict::InvalidJob(_), _) => 2,
+            (Verdict::SetupFailed(_), _) => 1,
+            (Verdict::Valid(_), _) => 0,
+            (_, Some(target)) if propagate => {
+                let code = target.exit_code().unwrap_or_else(|| 128 + target.signal().unwrap_or(0));
+                u8::try_from(code).unwrap_or(1)
+            }
+            // Without an end of the target's own there was the signal that stdbox itself sent.
+            (_, None) if propagate => 128 + 9,
+            _ => 0,
+        }
+    }
+}
+
+/// What the host says when asked why something failed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Diagnosis {
+    /// `/proc/sys/user/max_user_namespaces`
+    pub max_user_namespaces: Option<u64>,
+    /// `/proc/sys/kernel/unprivileged_userns_clone`, of Debian's kernels.
+    pub unprivileged_userns_clone: Option<u64>,
+    /// `/proc/sys/kernel/apparmor_restrict_unprivileged_userns`, of Ubuntu's kernels.
+    pub apparmor_restrict: Option<u64>,
+    /// Whether `/` is not the root of its mount.
+    pub chroot: bool,
+    /// `uname -r`
+    pub kernel: String,
+    /// Where the command or working directory, missing in the container, exists on the host.
+    pub on_host: Option<AbsPath>,
+    /// Whether the mount table is another than the one that was planned with.
+    pub mounts_changed: bool,
+}
+
+impl Diagnosis {
+    fn older_than(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.kernel.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
+    }
+}
+
+/// Why the namespaces could not be made: `clone3` failed in the parent.
+#[must_use]
+pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
+    const NAMESPACES: &str = "The kernel refused new namespaces";
+    let (code, message, hint) = match errno {
+        Errno::ENOSPC | Errno::EUSERS if host.max_user_namespaces == Some(0) => (
+            Code::UsernsForbidden,
+            "User namespaces are switched off.",
+            "Set user.max_user_namespaces to a number such as 15000 (sysctl -w, as root).",
+        ),
+        Errno::ENOSPC | Errno::EUSERS => (
+            Code::NamespaceLimit,
+            "The limit on the number or nesting of namespaces is reached.",
+            "Raise user.max_*_namespaces (sysctl), end other containers, or nest fewer of them: the kernel allows 32 levels.",
+        ),
+        Errno::EPERM if host.chroot => (
+            Code::Chroot,
+            "stdbox runs in a chroot, where the kernel allows no user namespaces.",
+            "Enter the tree with pivot_root (as unshare, bwrap or a container engine does) instead of chroot.",
+        ),
+        Errno::EPERM if host.unprivileged_userns_clone == Some(0) => (
+            Code::UsernsForbidden,
+            "Unprivileged user namespaces are switched off.",
+            "Set kernel.unprivileged_userns_clone to 1 (sysctl -w, as root).",
+        ),
+        Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => apparmor(),
+        Errno::ENOSYS if host.older_than(5, 15) => (
+            Code::KernelTooOld,
+            "The kernel has no clone3 system call.",
+            "Linux 5.15 or newer is needed.",
+        ),
+        Errno::ENOSYS | Errno::EPERM | Errno::EACCES => (
+            Code::UsernsForbidden,
+            "User namespaces are not allowed here, probably by the filter of a surrounding container.",
+            "In Docker or Podman allow clone3 and unshare: --security-opt seccomp=unconfined or a profile of your own (and systempaths=unconfined for /proc).",
+        ),
+        Errno::EINVAL => (
+            Code::UsernsForbidden,
+            "The kernel does not know one of the namespaces.",
+            "A kernel with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_IPC_NS, CONFIG_UTS_NS, CONFIG_NET_NS and CONFIG_CGROUPS is needed.",
+        ),
+        Errno::ENOMEM | Errno::EAGAIN => (
+            Code::OutOfMemory,
+            "There is not enough memory, or the limit on processes is reached.",
+            "Free memory, or raise the limit on processes (ulimit -u, pids.max of the control group).",
+        ),
+        _ => (Code::UsernsForbidden, NAMESPACES, "See user_namespaces(7)."),
+    };
+    Problem::new(code, Stage::Namespaces, message).errno(Call::Clone.name(), errno).hint(hint)
+}
+
+const fn apparmor() -> (Code, &'static str, &'static str) {
+    (
+        Code::ApparmorRestricted,
+        "AppArmor takes the capabilities of unprivileged user namespaces away.",
+        "Load an AppArmor profile with the \"userns\" rule for the stdbox file, or set kernel.apparmor_restrict_unprivileged_userns to 0 (sysctl -w, as root).",
+    )
+}
+
+/// What a failed call of the child means.
+#[must_use]
+pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Problem {
+    let errno = Errno::from_raw(failure.errno);
+    let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
+    let problem = match failure.phase {
+        Phase::Bind | Phase::Init | Phase::Fork => {
+            let code = if matches!(errno, Errno::EAGAIN | Errno::ENOMEM) { Code::OutOfMemory } else { Code::Internal };
+            Problem::new(code, Stage::Namespaces, "The first process of the container could not do its work.")
+        }
+        Phase::IdMaps => identity(errno, host),
+        Phase::Hostname => Problem::new(Code::IdentityRefused, Stage::Identity, "The host name could not be set.")
+            .pointer(Some("/hostname")),
+        Phase::Loopback => {
+            Problem::new(Code::NetworkRefused, Stage::Network, "The loopback device could not be brought up.")
+        }
+        Phase::Step => step(plan, index, failure.call, errno, host),
+        Phase::Session => Problem::new(Code::Internal, Stage::Exec, "A new session could not be made."),
+        Phase::Descriptors => descriptor(plan, index, errno),
+        Phase::Limits => {
+            let at = plan.rlimits.get(index).map(|(limit, _)| limit.pointer());
+            Problem::new(Code::LimitRefused, Stage::Limits, "The kernel refused the resource limit.")
+                .hint("A limit cannot be above the hard limit that stdbox itself has (ulimit -H).")
+                .pointer(at)
+        }
+        Phase::Cwd => cwd(job, plan, errno, host),
+        Phase::Capabilities => {
+            Problem::new(Code::Internal, Stage::Seccomp, "The capabilities of the target could not be dropped.")
+        }
+        Phase::Filter => Problem::new(Code::SeccompRefused, Stage::Seccomp, "The kernel refused the system call filter.")
+            .hint("A kernel with CONFIG_SECCOMP_FILTER is needed; \"seccomp\":\"off\" goes without.")
+            .pointer(Some("/seccomp")),
+        Phase::Exec => exec(plan, index, errno, host),
+    };
+    problem.errno(failure.call.name(), errno)
+}
+
+fn identity(errno: Errno, host: &Diagnosis) -> Problem {
+    match errno {
+        Errno::ENOENT => Problem::new(Code::ProcMissing, Stage::Identity, "There is no /proc to write the id maps through.")
+            .path(b"/proc")
+            .hint("Mount procfs on /proc before stdbox is started."),
+        Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => {
+            let (code, message, hint) = apparmor();
+            Problem::new(code, Stage::Identity, message).hint(hint)
+        }
+        Errno::EROFS => Problem::new(Code::ProcMasked, Stage::Identity, "/proc is read-only, so the id maps cannot be written.")
+            .path(b"/proc")
+            .hint("Start stdbox with a writable /proc (Docker, Podman: --security-opt systempaths=unconfined)."),
+        _ => Problem::new(Code::IdentityRefused, Stage::Identity, "The user and group ids could not be mapped.")
+            .hint("See user_namespaces(7); a surrounding container may not have mapped the caller's own id."),
+    }
+}
+
+fn show_path(at: &At) -> Option<Vec<u8>> {
+    match at.base {
+        Base::Host => Some(at.path.to_bytes().to_vec()),
+        // Only the new root has paths that mean something outside.
+        Base::Slot(_) if at.path.is_empty() => None,
+        Base::Slot(_) => Some([b"/", at.path.to_bytes()].concat()),
+    }
+}
+
+fn step_path(step: &Step) -> Option<Vec<u8>> {
+    match step {
+        Step::NewFs { .. } | Step::Detach { .. } | Step::EnterRoot { .. } => None,
+        Step::Overlay { lower, .. } => show_path(lower),
+        Step::Clone { from, .. } | Step::Copy { from, .. } => show_path(from),
+        Step::Open { at, .. }
+        | Step::Restrict { at, .. }
+        | Step::Attach { at, .. }
+        | Step::MakeDir { at, .. }
+        | Step::MakeNode { at, .. }
+        | Step::Symlink { at, .. }
+        | Step::Write { at, .. } => show_path(at),
+    }
+}
+
+fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -> Problem {
+    let Some(placed) = plan.steps.get(index) else {
+        return Problem::new(Code::Internal, Stage::Mounts, "The child named a step that the plan does not have.");
+    };
+    let path = step_path(&placed.step);
+    let shown = path.as_deref().map_or_else(String::new, |path| String::from_utf8_lossy(path).into_owned());
+    let is_proc = matches!(&placed.step, Step::NewFs { fstype, .. } if *fstype == c"proc");
+    let stage = if is_proc { Stage::Proc } else { Stage::Mounts };
+    let problem = |code, message: String| Problem::new(code, stage, message);
+    let mut problem = match (&placed.step, errno) {
+        (_, Errno::ENOSYS) => problem(Code::KernelTooOld, format!("The kernel has no {} system call, or a filter hides it.", call.name()))
+            .hint("Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the mount calls."),
+        (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if is_proc => {
+            problem(Code::ProcMasked, "The kernel refuses a fresh /proc, because parts of the present one are covered or read-only.".into())
+                .path(b"/proc")
+                .hint("Start the surrounding container with an uncovered /proc: Docker and Podman --security-opt systempaths=unconfined, Kubernetes procMount: Unmasked.")
+        }
+        (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if host.apparmor_restrict == Some(1) => {
+            let (code, message, hint) = apparmor();
+            problem(code, message.into()).hint(hint)
+        }
+        (Step::Overlay { .. }, Errno::ENODEV) => {
+            problem(Code::OverlayUnsupported, "The kernel has no overlay file system.".into())
+                .hint("Load it as root (modprobe overlay), or give the directory the mode read-only.")
+        }
+        (Step::Overlay { .. }, _) if host.mounts_changed => {
+            problem(Code::MountTableChanged, format!("Something was mounted at or below {shown} while the container was planned."))
+                .hint("Run the job again.")
+        }
+        (Step::Overlay { .. }, Errno::EINVAL | Errno::EPERM | Errno::ELOOP | Errno::ESTALE) => {
+            problem(Code::OverlayUnsupported, format!("The kernel cannot use {shown} as the lower layer of an overlay."))
+                .hint("Give the directory the mode read-only, hidden or full-access; dmesg may say more.")
+        }
+        (Step::NewFs { fstype, .. }, Errno::EINVAL) if *fstype == c"tmpfs" => {
+            problem(Code::ScratchRefused, "The kernel refused the options of the scratch space.".into())
+                .hint("Check size_bytes, inodes and numa_nodes; the nodes must exist (numactl --hardware).")
+        }
+        (Step::NewFs { fstype, .. }, Errno::ENODEV) => {
+            problem(Code::MountRefused, format!("The kernel has no {} file system.", fstype.to_string_lossy()))
+        }
+        (_, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => {
+            let (code, hint) = match errno {
+                Errno::EMFILE => (Code::OutOfMemory, "Raise the hard limit on open files (ulimit -Hn): the tree has many mounts."),
+                Errno::ENFILE | Errno::ENOMEM => (Code::OutOfMemory, "Free memory on the host."),
+                _ => (Code::ScratchRefused, "Raise scratch.size_bytes and scratch.inodes, fs.mount-max (sysctl), or free space in scratch.directory."),
+            };
+            problem(code, "A resource ran out while the tree was built.".into()).hint(hint)
+        }
+        (Step::Open { .. }, _) => problem(Code::ScratchRefused, "The scratch directory could not be opened.".into()),
+        (_, Errno::ELOOP) => problem(Code::MountRefused, format!("{shown} became a symbolic link while the container was built."))
+            .hint("Run the job again; if it persists, name the directory without symbolic links."),
+        _ if shown.is_empty() => problem(Code::MountRefused, "A mount operation failed while the tree was built.".into()),
+        _ => problem(Code::MountRefused, format!("{shown} could not be put into the container's tree.")),
+    };
+    if problem.path.is_none() {
+        problem.path = path.map(crate::text::Text);
+    }
+    problem.at.clone_from(&placed.at);
+    problem
+}
+
+fn descriptor(plan: &Plan, index: usize, errno: Errno) -> Problem {
+    let place = plan.fds.iter().position(|fd| usize::try_from(*fd) == Ok(index));
+    let at = match index {
+        0 => Some("/stdin".to_owned()),
+        1 => Some("/stdout".to_owned()),
+        2 => Some("/stderr".to_owned()),
+        _ => place.map(|place| format!("/fds/{place}")),
+    };
+    if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) {
+        return Problem::new(
+            Code::DescriptorUnreachable,
+            Stage::Exec,
+            "A descriptor is a directory that the container does not have, so passing it on would lead back to the host.",
+        )
+        .hint("Pass no directory descriptors, or make the directory visible with a mode.")
+        .pointer(at.as_deref());
+    }
+    Problem::new(Code::Internal, Stage::Exec, "The descriptors of the target could not be arranged.").pointer(at.as_deref())
+}
+
+fn cwd(job: &Job, plan: &Plan, errno: Errno, host: &Diagnosis) -> Problem {
+    let shown = plan.cwd.lossy();
+    let given = if job.cwd.is_some() { "" } else { " (the caller's, since the job names none)" };
+    let problem = match errno {
+        Errno::EACCES => Problem::new(Code::CwdMissing, Stage::Exec, format!("The working directory {shown}{given} cannot be entered.")),
+        _ if host.on_host.is_some() => {
+            let message = format!("The working directory {shown}{given} exists on the host, but is hidden in the container.");
+            Problem::new(Code::CwdMissing, Stage::Exec, message).hint(reveal(job, &plan.cwd, "set \"cwd\" to another"))
+        }
+        _ => Problem::new(Code::CwdMissing, Stage::Exec, format!("The working directory {shown}{given} does not exist."))
+            .hint("Set \"cwd\" to a directory that exists in the container."),
+    };
+    problem.path(plan.cwd.bytes()).pointer(Some("/cwd"))
+}
+
+/// How to make a path of the host visible.
+fn reveal(job: &Job, path: &AbsPath, or: &str) -> String {
+    let mut above = Some(path.clone());
+    while let Some(at) = above {
+        if job.directories.get(&at).is_some_and(|directory| directory.mode == Mode::Hidden) {
+            let parent = path.parent().filter(|parent| at.contains(parent)).unwrap_or(at.clone());
+            return format!(
+                "{} has the mode hidden. Give {} the mode read-only or overlay in \"directories\", or {or}.",
+                at.lossy(),
+                parent.lossy()
+            );
+        }
+        above = at.parent();
+    }
+    format!("Give the directory a mode in \"directories\", or {or}.")
+}
+
+fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
+    let candidate = plan.exec.candidates.get(index).or(plan.exec.candidates.last());
+    let path = candidate.map_or(b"".as_slice(), |path| path.to_bytes());
+    let name = match plan.exec.lookup {
+        Lookup::Path => String::from_utf8_lossy(path).into_owned(),
+        Lookup::Name => plan.exec.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    let at = "/argv/0";
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            if let Some(found) = &host.on_host {
+                let message = format!(
+                    "{} exists on the host, but it, or the interpreter that it needs, does not exist in the container.",
+                    found.lossy()
+                );
+                return Problem::new(Code::CommandNotFound, Stage::Exec, message)
+                    .path(found.bytes())
+                    .hint("Give its directory the mode read-only or overlay; the interpreter of a script (#! line) and the loader of a dynamic program must be visible too.")
+                    .pointer(Some(at));
+            }
+            let looked = match plan.exec.lookup {
+                Lookup::Path => format!("{name} does not exist, or its interpreter does not."),
+                Lookup::Name => format!("{name} is in no directory of PATH."),
+            };
+            Problem::new(Code::CommandNotFound, Stage::Exec, looked)
+                .path(path)
+                .hint("Check argv[0], the PATH of \"env\" and the directory modes.")
+                .pointer(Some(at))
+        }
+        Errno::ENOEXEC => Problem::new(Code::ExecFormat, Stage::Exec, format!("{name} is no program for this machine, and has no #! line."))
+            .path(path)
+            .hint("Start a script without #! through its interpreter: argv [\"/bin/sh\", \"script\"].")
+            .pointer(Some(at)),
+        Errno::E2BIG => Problem::new(Code::ExecRefused, Stage::Exec, "Arguments and environment together are too long.")
+            .path(path)
+            .hint("Shorten argv or env; the bound is a quarter of limits.stack_bytes (execve(2)).")
+            .pointer(Some("/argv")),
+        _ => Problem::new(Code::ExecRefused, Stage::Exec, format!("{name} may not be executed."))
+            .path(path)
+            .hint("Check that it is a file with the execute bit, on a mount without noexec, and that limits leave room for it.")
+            .pointer(Some(at)),
+    }
+}
+
+/// The report's entry for a step that was left out or only done in part.
+#[must_use]
+pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
+    let step = &plan.steps.get(usize::try_from(failure.index).ok()?)?.step;
+    if let Step::NewFs { .. } = step {
+        return Some(Notice::new("proc-read-only", Some(b"/proc"), "The surrounding container allows only a read-only /proc."));
+    }
+    let path = step_path(step);
+    // Which global settings /proc has depends on the kernel; what is not there needs no protection.
+    if path.as_ref().is_some_and(|path| path.starts_with(b"/proc/")) {
+        return None;
+    }
+    Some(Notice::new("mount-vanished", path.as_deref(), "There is nothing at this path any more, so it was left out."))
+}
+
+/// The child ended without a word.
+#[must_use]
+pub fn died(status: i32) -> Problem {
+    let signal = status & 0x7f;
+    let how = if signal == 0 { format!("exit status {}", status >> 8 & 0xff) } else { format!("signal {signal}") };
+    Problem::new(Code::SetupDied, Stage::Namespaces, format!("The process that builds the container ended unexpectedly with {how}."))
+        .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
+}
+
+/// The refusal of a degraded container under `"strict": true`.
+#[must_use]
+pub fn too_strict(notice: &Notice) -> Problem {
+    let mut problem = Problem::new(Code::Contradiction, Stage::Mounts, format!("\"strict\" is set, and this cannot be given fully: {}", notice.message));
+    problem.path.clone_from(&notice.path);
+    problem.pointer(Some("/strict")).hint("Set \"strict\" to false to run all the same, or change what cannot be given.")
+}

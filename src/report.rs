@@ -1,0 +1,153 @@
+//! The report: the only JSON that stdbox writes. Ring 0.
+
+use crate::outcome::{Captured, Outcome, Verdict};
+use crate::problem::{Notice, Problem};
+use crate::spec::Spec;
+use crate::text::base64_encode;
+use crate::wire::Rusage;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+/// The whole report, in the order of the contract.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    version: u64,
+    id: Option<&'a str>,
+    outcome: &'static str,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    limit: Option<&'static str>,
+    error: Option<&'a Problem>,
+    usage: Usage,
+    timing: Timing,
+    stdout: Option<Stream<'a>>,
+    stderr: Option<Stream<'a>>,
+    results: Option<()>,
+    changes: Option<()>,
+    warnings: &'a [Notice],
+    degraded: &'a [Notice],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_status: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rusage: Option<Rusage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<&'a Spec>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Usage {
+    wall_ns: u64,
+    cpu_user_ns: u64,
+    cpu_system_ns: u64,
+    max_rss_bytes: u64,
+    minor_faults: u64,
+    major_faults: u64,
+    voluntary_switches: u64,
+    involuntary_switches: u64,
+    block_reads: u64,
+    block_writes: u64,
+    memory_peak_bytes: Option<u64>,
+    processes_peak: Option<u64>,
+    scratch_bytes: u64,
+}
+
+/// Where stdbox's own time went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Timing {
+    /// Reading and checking the job.
+    pub parse_ns: u64,
+    /// Looking at the host.
+    pub facts_ns: u64,
+    /// Planning.
+    pub plan_ns: u64,
+    /// From the start of the container to just before `execve`.
+    pub setup_ns: u64,
+    /// The target.
+    pub run_ns: u64,
+    /// From the end of the target to the end of the container.
+    pub teardown_ns: u64,
+}
+
+#[derive(Debug)]
+struct Stream<'a>(&'a Captured);
+
+impl Serialize for Stream<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(3))?;
+        match std::str::from_utf8(&self.0.kept) {
+            Ok(text) => map.serialize_entry("text", text)?,
+            Err(_) => map.serialize_entry("base64", &base64_encode(&self.0.kept))?,
+        }
+        map.serialize_entry("bytes", &self.0.bytes)?;
+        map.serialize_entry("truncated", &(self.0.bytes > self.0.kept.len() as u64))?;
+        map.end()
+    }
+}
+
+impl<'a> Report<'a> {
+    /// The report of a job that was run, or could not be.
+    #[must_use]
+    pub fn new(id: Option<&'a str>, outcome: &'a Outcome, timing: Timing) -> Self {
+        let target = outcome.target.as_ref();
+        let rusage = target.map(|target| target.rusage);
+        let r = rusage.unwrap_or_default();
+        let (word, limit, error) = match &outcome.verdict {
+            Verdict::Exited(_) => ("exited", None, None),
+            Verdict::Signaled(_) => ("signaled", None, None),
+            Verdict::LimitExceeded(limit) => ("limit-exceeded", Some(limit.as_str()), None),
+            Verdict::Cancelled => ("cancelled", None, None),
+            Verdict::SetupFailed(problem) => ("setup-failed", None, Some(&**problem)),
+            Verdict::InvalidJob(problem) => ("invalid-job", None, Some(&**problem)),
+            Verdict::Valid(_) => ("valid", None, None),
+        };
+        Self {
+            version: crate::job::VERSION,
+            id,
+            outcome: word,
+            exit_code: target.and_then(|target| target.exit_code()),
+            signal: target.and_then(|target| target.signal()),
+            limit,
+            error,
+            usage: Usage {
+                wall_ns: timing.run_ns,
+                cpu_user_ns: r.user_ns,
+                cpu_system_ns: r.system_ns,
+                max_rss_bytes: r.max_rss_bytes,
+                minor_faults: r.minor_faults,
+                major_faults: r.major_faults,
+                voluntary_switches: r.voluntary_switches,
+                involuntary_switches: r.involuntary_switches,
+                block_reads: r.block_reads,
+                block_writes: r.block_writes,
+                memory_peak_bytes: None,
+                processes_peak: None,
+                scratch_bytes: target.map_or(0, |target| target.scratch_bytes),
+            },
+            timing,
+            stdout: outcome.stdout.as_ref().map(Stream),
+            stderr: outcome.stderr.as_ref().map(Stream),
+            results: None,
+            changes: None,
+            warnings: &outcome.warnings,
+            degraded: &outcome.degraded,
+            wait_status: target.map(|target| target.status),
+            rusage: rusage,
+            job: match &outcome.verdict {
+                Verdict::Valid(job) => Some(job),
+                _ => None,
+            },
+        }
+    }
+
+    /// One line of JSON with its newline.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1024);
+        if serde_json::to_writer(&mut bytes, self).is_err() {
+            // Writing these types into memory cannot fail; should it, the caller still gets a report.
+            bytes = br#"{"version":1,"id":null,"outcome":"setup-failed","error":{"code":"internal","stage":"report","message":"The report could not be built."}}"#.to_vec();
+        }
+        bytes.push(b'\n');
+        bytes
+    }
+}
