@@ -44,10 +44,12 @@ pub enum PathFact {
         /// What the link itself holds, where the last component is the link.
         link: Option<Vec<u8>>,
     },
-    /// A directory, with its permission bits.
+    /// A directory.
     Directory {
         /// Permission bits.
         mode: u32,
+        /// Whether something is mounted right there.
+        mount: bool,
     },
     /// Anything else.
     Other(Kind),

@@ -35,7 +35,7 @@
 //!         Err(NoPlan::Ask(questions)) => {
 //!             for question in questions {
 //!                 if let stdbox::host::Question::Path(path) = question {
-//!                     facts.paths.insert(path, PathFact::Directory { mode: 0o755 });
+//!                     facts.paths.insert(path, PathFact::Directory { mode: 0o755, mount: false });
 //!                 }
 //!             }
 //!         }

@@ -265,9 +265,9 @@ fn identity(errno: Errno, host: &Diagnosis) -> Problem {
 fn show_path(at: &At) -> Option<Vec<u8>> {
     match at.base {
         Base::Host => Some(at.path.to_bytes().to_vec()),
-        // Only the new root has paths that mean something outside.
-        Base::Slot(_) if at.path.is_empty() => None,
-        Base::Slot(_) => Some([b"/", at.path.to_bytes()].concat()),
+        Base::Tree(_) => Some([b"/", at.path.to_bytes()].concat()),
+        // Only paths of the container mean something outside.
+        Base::Own(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::host::{HostFacts, Question};
 use crate::job::{Job, Rlimit};
 use crate::policy::{self, Instruction};
 use crate::problem::{Notice, Problem};
+use crate::spec::Mode;
 use crate::text::AbsPath;
 use std::ffi::CString;
 
@@ -26,8 +27,10 @@ pub struct Slot(pub usize);
 pub enum Base {
     /// At the root of the process that builds the container: the host's tree, until the new root is entered.
     Host,
-    /// At the descriptor in a slot.
-    Slot(Slot),
+    /// At the new root, parts of which are the host's: others may change what is there.
+    Tree(Slot),
+    /// At a file system of our own, which nobody else can reach yet.
+    Own(Slot),
 }
 
 /// A place in a tree. An empty path is the base itself.
@@ -49,13 +52,13 @@ impl At {
     /// What is in a slot.
     #[must_use]
     pub fn slot(slot: Slot) -> Self {
-        Self { base: Base::Slot(slot), path: CString::default() }
+        Self { base: Base::Own(slot), path: CString::default() }
     }
 
-    /// A path below what is in a slot.
+    /// A path in a file system of our own.
     #[must_use]
     pub fn below(slot: Slot, path: &[u8]) -> Self {
-        Self { base: Base::Slot(slot), path: CString::new(path).unwrap_or_default() }
+        Self { base: Base::Own(slot), path: CString::new(path).unwrap_or_default() }
     }
 }
 
@@ -72,9 +75,11 @@ pub struct Attributes {
     pub no_exec: bool,
 }
 
-/// A small file that is no directory, regular file or link.
+/// A file without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Node {
+    /// A regular file, to mount another over.
+    File,
     /// A named pipe.
     Fifo,
     /// A socket that nobody listens on.
@@ -160,7 +165,7 @@ pub enum Step {
         /// Permission bits.
         mode: u32,
     },
-    /// Makes a pipe or a socket in the container's own layers.
+    /// Makes a file without content in the container's own layers.
     MakeNode {
         /// Where.
         at: At,
@@ -266,6 +271,21 @@ impl From<Problem> for NoPlan {
     fn from(problem: Problem) -> Self {
         Self::Refused(Box::new(problem))
     }
+}
+
+/// What the planner is going to ask for almost every job, so that most plans are made at the first attempt.
+#[must_use]
+pub fn first_questions(job: &Job) -> Vec<Question> {
+    let overlay = job.directories.values().any(|directory| directory.mode == Mode::Overlay);
+    let mut questions: Vec<Question> = job.directories.keys().cloned().map(Question::Path).collect();
+    questions.extend(system::first_paths(job).into_iter().map(Question::Path));
+    if overlay {
+        questions.extend([Question::Mounts, Question::TmpfsXattr]);
+    }
+    if job.mode_of(&AbsPath::root()) == Mode::Overlay {
+        questions.push(Question::List(AbsPath::root()));
+    }
+    questions
 }
 
 /// Decides everything.

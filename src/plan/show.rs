@@ -8,8 +8,8 @@ impl fmt::Display for At {
         let path = self.path.to_string_lossy();
         match self.base {
             Base::Host => write!(f, "{}", path.escape_debug()),
-            Base::Slot(slot) if path.is_empty() => write!(f, "#{}", slot.0),
-            Base::Slot(slot) => write!(f, "#{}/{}", slot.0, path.escape_debug()),
+            Base::Tree(slot) | Base::Own(slot) if path.is_empty() => write!(f, "#{}", slot.0),
+            Base::Tree(slot) | Base::Own(slot) => write!(f, "#{}/{}", slot.0, path.escape_debug()),
         }
     }
 }
@@ -61,6 +61,7 @@ impl fmt::Display for Step {
             }
             Self::Detach { slot } => write!(f, "detach    #{}", slot.0),
             Self::MakeDir { at, mode } => write!(f, "mkdir     {at} {mode:04o}"),
+            Self::MakeNode { at, node: Node::File, mode } => write!(f, "mkfile    {at} {mode:04o}"),
             Self::MakeNode { at, node: Node::Fifo, mode } => write!(f, "mkfifo    {at} {mode:04o}"),
             Self::MakeNode { at, node: Node::Socket, mode } => write!(f, "mksocket  {at} {mode:04o}"),
             Self::Symlink { at, to } => write!(f, "symlink   {at} -> {}", to.to_string_lossy().escape_debug()),

@@ -1,7 +1,7 @@
 //! What every container gets beside the host's tree: /dev, /sys, shared memory, configuration files, home, /proc. Ring 0.
 
 use super::tree::{Area, Builder};
-use super::{At, Attributes, Slot, Step};
+use super::{At, Attributes, Node, Slot, Step};
 use crate::host::{Kind, Listing, PathFact};
 use crate::job::{Job, Scratch};
 use crate::problem::Notice;
@@ -21,6 +21,10 @@ const DEV_LINKS: [(&CStr, &CStr); 5] = [
     (c"ptmx", c"pts/ptmx"),
 ];
 
+/// Where LXCFS is mounted, and its /proc.
+const LXCFS: &str = "/var/lib/lxcfs";
+const LXCFS_PROC: &str = "/var/lib/lxcfs/proc";
+
 /// Files of /proc that LXCFS can show for the container instead of the host, and that every procfs has.
 const LXCFS_FILES: [&str; 7] = ["cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"];
 
@@ -31,6 +35,20 @@ const HARMLESS: Attributes = Attributes { read_only: false, no_suid: true, no_de
 const FORBIDDING: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: true };
 
 const DEV: &[u8] = b"dev";
+
+/// Paths that this file asks about.
+pub(super) fn first_paths(job: &Job) -> Vec<AbsPath> {
+    let mut paths: Vec<AbsPath> = ["/dev", "/proc", "/sys", "/run/shm"].map(AbsPath::fixed).into();
+    if job.lxcfs {
+        paths.push(AbsPath::fixed(LXCFS_PROC));
+    }
+    if job.system_config {
+        let in_place = matches!(job.mode_of(&AbsPath::fixed("/etc")), Mode::ReadOnly | Mode::FullAccess);
+        paths.extend(GENERATED.iter().filter(|_| in_place).map(|path| AbsPath::fixed(path)));
+        paths.extend(job.user.home.clone());
+    }
+    paths
+}
 
 fn is_directory(b: &mut Builder<'_>, path: &AbsPath) -> bool {
     matches!(b.path_fact(path), Some(PathFact::Directory { .. }))
@@ -58,7 +76,7 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
     let at = b.inside(&dev);
     b.attach_step(Step::Attach { slot: copy, at, keep: true });
     for name in NODES {
-        b.prepare(Step::Write { at: in_dev(b.memory, name), bytes: Vec::new(), mode: 0o666 });
+        b.prepare(Step::MakeNode { at: in_dev(b.memory, name), node: Node::File, mode: 0o666 });
         let node = device_node(b, name);
         b.attach_step(Step::Attach { slot: node, at: At::below(copy, name.to_bytes()), keep: false });
     }
@@ -129,8 +147,17 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
 /// /sys where the host's tree is used in place: read-only even where the rest is writable.
 pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
     let sys = AbsPath::fixed("/sys");
-    if in_place && !named(b, &sys) && is_directory(b, &sys) {
-        b.show(&sys, Mode::ReadOnly, true);
+    if !in_place || named(b, &sys) {
+        return;
+    }
+    match b.path_fact(&sys) {
+        Some(PathFact::Directory { mount: true, .. }) => {
+            let at = b.inside(&sys);
+            b.attach_step(Step::Restrict { at, attributes: Attributes { read_only: true, ..FORBIDDING } });
+            b.set_area(&sys, Area::Host(Mode::ReadOnly));
+        }
+        Some(PathFact::Directory { mount: false, .. }) => b.show(&sys, Mode::ReadOnly, true),
+        _ => {}
     }
 }
 
@@ -188,21 +215,15 @@ fn generated(job: &Job) -> Vec<(&'static str, String)> {
     let nsswitch = format!(
         "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files{dns}\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\nnetgroup: files\n"
     );
-    vec![
-        ("/etc/passwd", passwd),
-        ("/etc/group", group),
-        ("/etc/hosts", hosts),
-        ("/etc/hostname", format!("{host}\n")),
-        ("/etc/nsswitch.conf", nsswitch),
-    ]
+    GENERATED.into_iter().zip([passwd, group, hosts, format!("{host}\n"), nsswitch]).collect()
 }
 
-const GENERATED: [&str; 6] =
-    ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/nsswitch.conf", "/etc/mtab"];
+const GENERATED: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/nsswitch.conf"];
+const MTAB: &str = "/etc/mtab";
 
 /// Whether a file of the container is generated, so that the host's need not be copied.
 pub(super) fn generates(job: &Job, path: &AbsPath) -> bool {
-    job.system_config && GENERATED.iter().any(|generated| generated.as_bytes() == path.bytes())
+    job.system_config && GENERATED.iter().chain([&MTAB]).any(|generated| generated.as_bytes() == path.bytes())
 }
 
 /// Configuration files and home directory; returns where HOME points, if it is ours to say.
@@ -232,7 +253,7 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
             None => {}
         }
     }
-    if let Some(at) = b.writable(&AbsPath::fixed("/etc/mtab")) {
+    if let Some(at) = b.writable(&AbsPath::fixed(MTAB)) {
         b.prepare(Step::Symlink { at, to: c"/proc/self/mounts".to_owned() });
     }
     home(b)
@@ -287,8 +308,7 @@ pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
 
 /// Container-aware files of LXCFS, taken from the host while nothing is covered.
 pub(super) fn lxcfs(b: &mut Builder<'_>) {
-    let top = AbsPath::fixed("/var/lib/lxcfs");
-    let from = top.join(b"proc");
+    let from = AbsPath::fixed(LXCFS_PROC);
     if !b.job.lxcfs || !is_directory(b, &from) {
         return;
     }
@@ -300,7 +320,7 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
         }
     }
     let cpu = AbsPath::fixed("/sys/devices/system/cpu");
-    let from = cpu.below(&top);
+    let from = cpu.below(&AbsPath::fixed(LXCFS));
     let shown = matches!(b.area(&cpu), (at, Area::Host(_)) if at == AbsPath::fixed("/sys"));
     if shown && is_directory(b, &from) {
         let slot = lxcfs_part(b, &from);

@@ -268,7 +268,7 @@ impl<'a> Builder<'a> {
     /// The permission bits of a directory of the host; 0755 where it has none.
     fn bits(&mut self, path: &AbsPath) -> u32 {
         match self.path_fact(path) {
-            Some(PathFact::Directory { mode }) => mode,
+            Some(PathFact::Directory { mode, .. }) => mode,
             _ => 0o755,
         }
     }
@@ -291,7 +291,7 @@ impl<'a> Builder<'a> {
     /// A path of the container, for a step after the new root, if any, has been put over the old one.
     pub(super) fn inside(&self, path: &AbsPath) -> At {
         match self.root {
-            Some(slot) => At { base: Base::Slot(slot), path: path.relative() },
+            Some(slot) => At { base: Base::Tree(slot), path: path.relative() },
             None => At::host(path),
         }
     }
@@ -652,7 +652,7 @@ impl<'a> Builder<'a> {
     /// A file of the host, read-only.
     fn bind_file(&mut self, path: &AbsPath) {
         let Some(target) = self.writable(path) else { return };
-        self.prepare(Step::Write { at: target, bytes: Vec::new(), mode: 0o644 });
+        self.prepare(Step::MakeNode { at: target, node: Node::File, mode: 0o644 });
         let slot = self.slot();
         self.prepare(Step::Clone { slot, from: At::host(path), recursive: false, optional: true });
         let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: false };

@@ -2,10 +2,12 @@
 
 use crate::child::probe;
 use crate::sys::{alloc, fd, process};
+use nix::errno::Errno;
 use nix::libc;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -68,17 +70,19 @@ fn os(path: &AbsPath) -> &Path {
 
 /// What is at a path, without following any link.
 pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
-    use nix::errno::Errno;
-    match fd::open_plain(libc::AT_FDCWD, path.as_cstr(), libc::O_PATH | libc::O_NOFOLLOW) {
-        Err(Errno::ELOOP) => symlink(path),
-        Err(Errno::EACCES) => PathFact::Denied,
+    let opened = match fd::open_plain(libc::AT_FDCWD, path.as_cstr(), libc::O_PATH | libc::O_NOFOLLOW) {
+        Ok(opened) => File::from(fd::owned(opened)),
+        Err(Errno::ELOOP) => return symlink(path),
+        Err(Errno::EACCES) => return PathFact::Denied,
+        Err(_) => return PathFact::Missing,
+    };
+    match opened.metadata() {
+        Ok(found) if found.is_symlink() => symlink(path),
+        Ok(found) if found.is_dir() => {
+            PathFact::Directory { mode: found.mode() & 0o7777, mount: fd::is_mount(opened.as_raw_fd()) }
+        }
+        Ok(found) => PathFact::Other(kind(os(path), &found)),
         Err(_) => PathFact::Missing,
-        Ok(opened) => match File::from(fd::owned(opened)).metadata() {
-            Ok(found) if found.is_symlink() => symlink(path),
-            Ok(found) if found.is_dir() => PathFact::Directory { mode: found.mode() & 0o7777 },
-            Ok(found) => PathFact::Other(kind(os(path), &found)),
-            Err(_) => PathFact::Missing,
-        },
     }
 }
 

@@ -82,6 +82,8 @@ fn attempt(bytes: &[u8], channels: Channels, stop_signals: &OwnedFd, timing: &mu
 /// Plans, and asks the host what the planner wants to know, until nothing is missing.
 fn decide(job: &Job, facts: &mut HostFacts, timing: &mut Timing) -> Result<Plan, Problem> {
     let mut clock = Clock::start();
+    facts::answer(facts, stdbox::plan::first_questions(job));
+    timing.facts_ns += clock.lap();
     loop {
         let planned = plan(job, facts);
         timing.plan_ns += clock.lap();

@@ -72,7 +72,7 @@ fn put(slots: &mut Slots, slot: Slot, fd: i32) {
 fn start(slots: &Slots, at: &At) -> i32 {
     match at.base {
         Base::Host => libc::AT_FDCWD,
-        Base::Slot(slot) => fd_of(slots, slot),
+        Base::Tree(slot) | Base::Own(slot) => fd_of(slots, slot),
     }
 }
 
@@ -83,7 +83,8 @@ fn resolved<T>(slots: &Slots, at: &At, call: Call, then: impl Fn(i32, &CStr) -> 
     let slashes = at.path.to_bytes().iter().filter(|&&byte| byte == b'/').count();
     let deep = match at.base {
         Base::Host => slashes > 1,
-        Base::Slot(_) => slashes > 0,
+        Base::Tree(_) => slashes > 0,
+        Base::Own(_) => false,
     };
     if !deep {
         return then(start, &at.path).map_err(by(call));
@@ -162,6 +163,7 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
         }
         Step::MakeNode { at, node, mode } => {
             let kind = match node {
+                Node::File => libc::S_IFREG,
                 Node::Fifo => libc::S_IFIFO,
                 Node::Socket => libc::S_IFSOCK,
             };

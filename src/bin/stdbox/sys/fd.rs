@@ -171,12 +171,26 @@ pub(crate) fn memfd() -> Result<c_int, Errno> {
 /// statx(2), STATX_MNT_ID (Linux 5.8)
 pub(crate) fn mount_id(path: &CStr) -> Option<u64> {
     const STATX_MNT_ID: c_uint = 0x1000;
+    let answer = statx(libc::AT_FDCWD, path, 0, STATX_MNT_ID)?;
+    (answer.stx_mask & STATX_MNT_ID != 0).then_some(answer.stx_mnt_id)
+}
+
+/// Whether a descriptor is the root of a mount.
+///
+/// # References
+/// statx(2), STATX_ATTR_MOUNT_ROOT (Linux 5.8)
+pub(crate) fn is_mount(fd: c_int) -> bool {
+    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+    statx(fd, c"", libc::AT_EMPTY_PATH, 0).is_some_and(|answer| answer.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
+}
+
+fn statx(at: c_int, path: &CStr, flags: c_int, mask: c_uint) -> Option<libc::statx> {
     let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `path` ends in NUL, and `answer` has room for the structure that the kernel writes.
-    let result = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, STATX_MNT_ID, answer.as_mut_ptr()) };
+    let result = unsafe { libc::statx(at, path.as_ptr(), flags, mask, answer.as_mut_ptr()) };
     // SAFETY: all-zero bytes are a valid `statx`, whatever the kernel has filled in.
     let answer = unsafe { answer.assume_init() };
-    (result == 0 && answer.stx_mask & STATX_MNT_ID != 0).then_some(answer.stx_mnt_id)
+    (result == 0).then_some(answer)
 }
 
 /// Takes over a descriptor that one of these functions has just opened.
