@@ -208,7 +208,10 @@ impl Job {
     /// # Errors
     /// The first rule of sections 1, 2 and 5.2 of the contract that it breaks; `id` is lost then, see [`id_of`].
     pub fn from_slice(bytes: &[u8], channels: Channels) -> Checked<Self> {
-        Self::new(json::parse(bytes)?.read::<Spec>().map_err(Problem::from)?, channels)
+        Self::new(
+            json::parse(bytes)?.read::<Spec>().map_err(Problem::from)?,
+            channels,
+        )
     }
 
     /// Checks and completes a job.
@@ -232,8 +235,16 @@ impl Job {
         let dev_named = named(spec.directories.as_ref(), "/dev");
         let job = Self {
             argv: argv(&spec.argv)?,
-            executable: spec.executable.as_ref().map(|path| file_path(path, "/executable")).transpose()?,
-            cwd: spec.cwd.as_ref().map(|path| abs_path(path, "/cwd")).transpose()?,
+            executable: spec
+                .executable
+                .as_ref()
+                .map(|path| file_path(path, "/executable"))
+                .transpose()?,
+            cwd: spec
+                .cwd
+                .as_ref()
+                .map(|path| abs_path(path, "/cwd"))
+                .transpose()?,
             env: env(spec.env.unwrap_or_default())?,
             stdin: input(spec.stdin, channels)?,
             stdout: output(spec.stdout, "/stdout", 1, channels)?,
@@ -292,12 +303,22 @@ impl Job {
     /// The job with all defaults filled in, as `stdbox check` shows it.
     #[must_use]
     pub fn normalised(&self) -> Spec {
-        let limit = |which| self.limits.rlimits.iter().find(|(name, _)| *name == which).map(|&(_, value)| value);
+        let limit = |which| {
+            self.limits
+                .rlimits
+                .iter()
+                .find(|(name, _)| *name == which)
+                .map(|&(_, value)| value)
+        };
         let texts = |list: &[Vec<u8>]| list.iter().map(|bytes| Text(bytes.clone())).collect();
         Spec {
             version: Some(VERSION),
             id: self.id.clone(),
-            argv: self.argv.iter().map(|arg| Text::from(arg.as_c_str())).collect(),
+            argv: self
+                .argv
+                .iter()
+                .map(|arg| Text::from(arg.as_c_str()))
+                .collect(),
             executable: self.executable.as_deref().map(Text::from),
             cwd: self.cwd.as_ref().map(|path| Text::from(path.bytes())),
             env: Some(spec::EnvSpec {
@@ -310,7 +331,12 @@ impl Job {
                     self.env
                         .set
                         .iter()
-                        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), Text(value.clone())))
+                        .map(|(name, value)| {
+                            (
+                                String::from_utf8_lossy(name).into_owned(),
+                                Text(value.clone()),
+                            )
+                        })
                         .collect(),
                 ),
                 unset: Some(texts(&self.env.unset)),
@@ -319,41 +345,59 @@ impl Job {
                 Input::Null => WordOr::Word(spec::InputWord::Null),
                 Input::Fd(0) => WordOr::Word(spec::InputWord::Inherit),
                 Input::Bytes(bytes) => WordOr::Object(match String::from_utf8(bytes.clone()) {
-                    Ok(text) => spec::InputObject { text: Some(text), ..Default::default() },
+                    Ok(text) => spec::InputObject {
+                        text: Some(text),
+                        ..Default::default()
+                    },
                     Err(error) => spec::InputObject {
                         base64: Some(crate::text::Base64(error.into_bytes())),
                         ..Default::default()
                     },
                 }),
-                Input::File(path) => {
-                    WordOr::Object(spec::InputObject { file: Some(Text::from(path.as_c_str())), ..Default::default() })
-                }
-                Input::Fd(fd) => WordOr::Object(spec::InputObject { fd: Some(fd.unsigned_abs()), ..Default::default() }),
+                Input::File(path) => WordOr::Object(spec::InputObject {
+                    file: Some(Text::from(path.as_c_str())),
+                    ..Default::default()
+                }),
+                Input::Fd(fd) => WordOr::Object(spec::InputObject {
+                    fd: Some(fd.unsigned_abs()),
+                    ..Default::default()
+                }),
             }),
             stdout: Some(match normal_output(&self.stdout, 1) {
                 Ok(object) => WordOr::Object(object),
                 Err(word) => WordOr::Word(word),
             }),
-            stderr: Some(match self.stderr.as_ref().map(|output| normal_output(output, 2)) {
-                None => WordOr::Word(spec::ErrorWord::Stdout),
-                Some(Err(spec::OutputWord::Null)) => WordOr::Word(spec::ErrorWord::Null),
-                Some(Err(spec::OutputWord::Inherit)) => WordOr::Word(spec::ErrorWord::Inherit),
-                Some(Ok(object)) => WordOr::Object(object),
-            }),
+            stderr: Some(
+                match self.stderr.as_ref().map(|output| normal_output(output, 2)) {
+                    None => WordOr::Word(spec::ErrorWord::Stdout),
+                    Some(Err(spec::OutputWord::Null)) => WordOr::Word(spec::ErrorWord::Null),
+                    Some(Err(spec::OutputWord::Inherit)) => WordOr::Word(spec::ErrorWord::Inherit),
+                    Some(Ok(object)) => WordOr::Object(object),
+                },
+            ),
             directories: Some(spec::Directories {
-                entries: self.directories.iter().map(|(path, d)| (Text::from(path.bytes()), d.mode)).collect(),
+                entries: self
+                    .directories
+                    .iter()
+                    .map(|(path, d)| (Text::from(path.bytes()), d.mode))
+                    .collect(),
                 list: false,
             }),
             scratch: Some(match &self.scratch {
-                Scratch::Tmpfs { size_bytes, inodes, numa_nodes } => spec::ScratchSpec {
+                Scratch::Tmpfs {
+                    size_bytes,
+                    inodes,
+                    numa_nodes,
+                } => spec::ScratchSpec {
                     size_bytes: *size_bytes,
                     inodes: *inodes,
                     numa_nodes: (!numa_nodes.is_empty()).then(|| numa_nodes.clone()),
                     directory: None,
                 },
-                Scratch::Disk(path) => {
-                    spec::ScratchSpec { directory: Some(Text::from(path.bytes())), ..Default::default() }
-                }
+                Scratch::Disk(path) => spec::ScratchSpec {
+                    directory: Some(Text::from(path.bytes())),
+                    ..Default::default()
+                },
             }),
             // A mode for /dev implies the host's; written out it would be the same job.
             dev: Some(self.dev),
@@ -370,7 +414,11 @@ impl Job {
                 map: Some(IdMap::Single),
             }),
             hostname: self.hostname.clone(),
-            network: Some(if self.host_network { Network::Host } else { Network::None }),
+            network: Some(if self.host_network {
+                Network::Host
+            } else {
+                Network::None
+            }),
             limits: Some(spec::LimitsSpec {
                 wall_time_ms: self.limits.wall_time_ms,
                 open_files: limit(Rlimit::OpenFiles),
@@ -382,7 +430,11 @@ impl Job {
                 ..Default::default()
             }),
             cgroup: Some(WordOr::Word(spec::CgroupWord::Auto)),
-            seccomp: Some(WordOr::Word(if self.seccomp { spec::SeccompWord::Default } else { spec::SeccompWord::Off })),
+            seccomp: Some(WordOr::Word(if self.seccomp {
+                spec::SeccompWord::Default
+            } else {
+                spec::SeccompWord::Off
+            })),
             capabilities: Some(Vec::new()),
             fds: Some(self.fds.iter().map(|fd| fd.unsigned_abs()).collect()),
             changes: Some(false),
@@ -399,7 +451,9 @@ impl Job {
 /// The `id` of a job that may be wrong otherwise, so that its refusal can still be matched.
 #[must_use]
 pub fn id_of(bytes: &[u8]) -> Option<String> {
-    let json::Value::Object(entries) = json::parse(bytes).ok()? else { return None };
+    let json::Value::Object(entries) = json::parse(bytes).ok()? else {
+        return None;
+    };
     entries.into_iter().find_map(|(key, value)| match value {
         json::Value::String(id) if key == "id" && id.len() <= 256 => Some(id),
         _ => None,
@@ -411,24 +465,45 @@ fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
     let limits = spec.limits.clone().unwrap_or_default();
     let asked = [
         (spec.root.is_some(), "/root"),
-        (spec.mounts.as_ref().is_some_and(|list| !list.is_empty()), "/mounts"),
+        (
+            spec.mounts.as_ref().is_some_and(|list| !list.is_empty()),
+            "/mounts",
+        ),
         (spec.proc == Some(ProcMode::None), "/proc"),
         (!matches!(spec.sys, None | Some(Sys::Host)), "/sys"),
-        (spec.user.as_ref().is_some_and(|user| user.map == Some(IdMap::Range)), "/user/map"),
+        (
+            spec.user
+                .as_ref()
+                .is_some_and(|user| user.map == Some(IdMap::Range)),
+            "/user/map",
+        ),
         (limits.cpu_time_ms.is_some(), "/limits/cpu_time_ms"),
         (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
         (limits.processes.is_some(), "/limits/processes"),
         (limits.cpus.is_some(), "/limits/cpus"),
         (limits.output_bytes.is_some(), "/limits/output_bytes"),
         (
-            !matches!(spec.cgroup, None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))),
+            !matches!(
+                spec.cgroup,
+                None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))
+            ),
             "/cgroup",
         ),
         (
-            !matches!(spec.seccomp, None | Some(WordOr::Word(spec::SeccompWord::Default | spec::SeccompWord::Off))),
+            !matches!(
+                spec.seccomp,
+                None | Some(WordOr::Word(
+                    spec::SeccompWord::Default | spec::SeccompWord::Off
+                ))
+            ),
             "/seccomp",
         ),
-        (spec.capabilities.as_ref().is_some_and(|list| !list.is_empty()), "/capabilities"),
+        (
+            spec.capabilities
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            "/capabilities",
+        ),
         (spec.results.is_some(), "/results"),
         (spec.changes == Some(true), "/changes"),
         (spec.sync.is_some(), "/sync"),
@@ -442,21 +517,34 @@ fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
 
 fn bounded(length: usize, most: usize, at: &str) -> Checked<()> {
     if length > most {
-        return Err(Problem::at(Code::TooLong, at, format!("{length} bytes are more than the {most} that fit here.")));
+        return Err(Problem::at(
+            Code::TooLong,
+            at,
+            format!("{length} bytes are more than the {most} that fit here."),
+        ));
     }
     Ok(())
 }
 
 fn in_range(value: u64, least: u64, most: u64, at: &str) -> Checked<u64> {
     if value < least || value > most {
-        return Err(Problem::at(Code::OutOfRange, at, format!("{value} is not between {least} and {most}.")));
+        return Err(Problem::at(
+            Code::OutOfRange,
+            at,
+            format!("{value} is not between {least} and {most}."),
+        ));
     }
     Ok(value)
 }
 
 fn c_string(text: &Text, at: &str) -> Checked<CString> {
-    CString::new(text.0.clone())
-        .map_err(|_| Problem::at(Code::NulByte, at, "A string that goes to the kernel cannot hold a NUL byte."))
+    CString::new(text.0.clone()).map_err(|_| {
+        Problem::at(
+            Code::NulByte,
+            at,
+            "A string that goes to the kernel cannot hold a NUL byte.",
+        )
+    })
 }
 
 fn file_path(text: &Text, at: &str) -> Checked<CString> {
@@ -472,8 +560,14 @@ fn abs_path(text: &Text, at: &str) -> Checked<AbsPath> {
         let (code, message) = match fault {
             PathFault::Empty => (Code::Empty, "A path cannot be empty."),
             PathFault::Nul => (Code::NulByte, "A path cannot hold a NUL byte."),
-            PathFault::NotAbsolute => (Code::NotAbsolute, "The path must be absolute: it must begin with a slash."),
-            PathFault::Parent => (Code::ParentComponent, "A path with a \"..\" component is not taken here."),
+            PathFault::NotAbsolute => (
+                Code::NotAbsolute,
+                "The path must be absolute: it must begin with a slash.",
+            ),
+            PathFault::Parent => (
+                Code::ParentComponent,
+                "A path with a \"..\" component is not taken here.",
+            ),
             PathFault::TooLong => (Code::TooLong, "The path is longer than the kernel takes."),
         };
         Problem::at(code, at, message).path(&text.0)
@@ -482,9 +576,19 @@ fn abs_path(text: &Text, at: &str) -> Checked<AbsPath> {
 
 fn argv(args: &[Text]) -> Checked<Vec<CString>> {
     match args.first() {
-        None => return Err(Problem::at(Code::Empty, "/argv", "The command line is empty.")),
+        None => {
+            return Err(Problem::at(
+                Code::Empty,
+                "/argv",
+                "The command line is empty.",
+            ));
+        }
         Some(first) if first.0.is_empty() => {
-            return Err(Problem::at(Code::Empty, "/argv/0", "The name of the command is empty."));
+            return Err(Problem::at(
+                Code::Empty,
+                "/argv/0",
+                "The name of the command is empty.",
+            ));
         }
         Some(_) => {}
     }
@@ -502,15 +606,26 @@ fn argv(args: &[Text]) -> Checked<Vec<CString>> {
 fn env(spec: spec::EnvSpec) -> Checked<Env> {
     let name = |bytes: &[u8], at: String| {
         if bytes.is_empty() {
-            return Err(Problem::at(Code::Empty, at, "The name of a variable cannot be empty."));
+            return Err(Problem::at(
+                Code::Empty,
+                at,
+                "The name of a variable cannot be empty.",
+            ));
         }
         if bytes.contains(&b'=') {
-            return Err(Problem::at(Code::BadName, at, "The name of a variable cannot hold \"=\"."));
+            return Err(Problem::at(
+                Code::BadName,
+                at,
+                "The name of a variable cannot hold \"=\".",
+            ));
         }
         c_string(&Text::from(bytes), &at).map(|_| bytes.to_vec())
     };
     let names = |list: Vec<Text>, at: &str| -> Checked<Vec<Vec<u8>>> {
-        list.iter().enumerate().map(|(i, text)| name(&text.0, format!("{at}/{i}"))).collect()
+        list.iter()
+            .enumerate()
+            .map(|(i, text)| name(&text.0, format!("{at}/{i}")))
+            .collect()
     };
     let mut set = BTreeMap::new();
     for (key, value) in spec.set.unwrap_or_default() {
@@ -533,8 +648,16 @@ fn env(spec: spec::EnvSpec) -> Checked<Env> {
 fn one_of(at: &str, given: &[bool], words: &str) -> Checked<()> {
     match given.iter().filter(|given| **given).count() {
         1 => Ok(()),
-        0 => Err(Problem::at(Code::MissingField, at, format!("One of {words} must be given."))),
-        _ => Err(Problem::at(Code::Contradiction, at, format!("Only one of {words} can be given."))),
+        0 => Err(Problem::at(
+            Code::MissingField,
+            at,
+            format!("One of {words} must be given."),
+        )),
+        _ => Err(Problem::at(
+            Code::Contradiction,
+            at,
+            format!("Only one of {words} can be given."),
+        )),
     }
 }
 
@@ -543,17 +666,31 @@ fn descriptor(fd: u32, at: &str) -> Checked<i32> {
     Ok(i32::try_from(fd).unwrap_or(i32::MAX))
 }
 
-fn input(spec: Option<WordOr<spec::InputWord, spec::InputObject>>, channels: Channels) -> Checked<Input> {
+fn input(
+    spec: Option<WordOr<spec::InputWord, spec::InputObject>>,
+    channels: Channels,
+) -> Checked<Input> {
     let taken = |at: &str| {
-        Problem::at(Code::Contradiction, at, "The job itself is read from stdin, so the target cannot have it.")
-            .hint("Give the job with --spec FILE or --spec-fd N.")
+        Problem::at(
+            Code::Contradiction,
+            at,
+            "The job itself is read from stdin, so the target cannot have it.",
+        )
+        .hint("Give the job with --spec FILE or --spec-fd N.")
     };
     match spec {
         None | Some(WordOr::Word(spec::InputWord::Null)) => Ok(Input::Null),
-        Some(WordOr::Word(spec::InputWord::Inherit)) if channels.spec_on_stdin => Err(taken("/stdin")),
+        Some(WordOr::Word(spec::InputWord::Inherit)) if channels.spec_on_stdin => {
+            Err(taken("/stdin"))
+        }
         Some(WordOr::Word(spec::InputWord::Inherit)) => Ok(Input::Fd(0)),
         Some(WordOr::Object(o)) => {
-            let given = [o.text.is_some(), o.base64.is_some(), o.file.is_some(), o.fd.is_some()];
+            let given = [
+                o.text.is_some(),
+                o.base64.is_some(),
+                o.file.is_some(),
+                o.fd.is_some(),
+            ];
             one_of("/stdin", &given, "\"text\", \"base64\", \"file\", \"fd\"")?;
             if let Some(text) = o.text {
                 return Ok(Input::Bytes(text.into_bytes()));
@@ -574,8 +711,12 @@ fn input(spec: Option<WordOr<spec::InputWord, spec::InputObject>>, channels: Cha
 }
 
 fn stdout_taken(at: &str) -> Problem {
-    Problem::at(Code::Contradiction, at, "The report is written to stdout, so the target cannot have it.")
-        .hint("Send the report elsewhere with --report FILE or --report-fd N.")
+    Problem::at(
+        Code::Contradiction,
+        at,
+        "The report is written to stdout, so the target cannot have it.",
+    )
+    .hint("Send the report elsewhere with --report FILE or --report-fd N.")
 }
 
 fn output(
@@ -587,24 +728,43 @@ fn output(
     match spec {
         None => Ok(Output::Capture(DEFAULT_CAPTURE)),
         Some(WordOr::Word(spec::OutputWord::Null)) => Ok(Output::Null),
-        Some(WordOr::Word(spec::OutputWord::Inherit)) if channels.report_on_stdout => Err(stdout_taken(at)),
+        Some(WordOr::Word(spec::OutputWord::Inherit)) if channels.report_on_stdout => {
+            Err(stdout_taken(at))
+        }
         Some(WordOr::Word(spec::OutputWord::Inherit)) => Ok(Output::Fd(fd)),
         Some(WordOr::Object(object)) => output_object(object, at, channels),
     }
 }
 
 fn output_object(o: spec::OutputObject, at: &str, channels: Channels) -> Checked<Output> {
-    one_of(at, &[o.capture.is_some(), o.file.is_some(), o.fd.is_some()], "\"capture\", \"file\", \"fd\"")?;
+    one_of(
+        at,
+        &[o.capture.is_some(), o.file.is_some(), o.fd.is_some()],
+        "\"capture\", \"file\", \"fd\"",
+    )?;
     if o.append.is_some() && o.file.is_none() {
-        return Err(Problem::at(Code::Contradiction, format!("{at}/append"), "\"append\" goes with \"file\" only."));
+        return Err(Problem::at(
+            Code::Contradiction,
+            format!("{at}/append"),
+            "\"append\" goes with \"file\" only.",
+        ));
     }
     if let Some(capture) = o.capture {
         let at = format!("{at}/capture/max_bytes");
-        return in_range(capture.max_bytes.unwrap_or(DEFAULT_CAPTURE), 0, MAX_CAPTURE, &at).map(Output::Capture);
+        return in_range(
+            capture.max_bytes.unwrap_or(DEFAULT_CAPTURE),
+            0,
+            MAX_CAPTURE,
+            &at,
+        )
+        .map(Output::Capture);
     }
     if let Some(path) = o.file {
         let path = file_path(&path, &format!("{at}/file"))?;
-        return Ok(Output::File { path, append: o.append.unwrap_or(false) });
+        return Ok(Output::File {
+            path,
+            append: o.append.unwrap_or(false),
+        });
     }
     let at = format!("{at}/fd");
     let fd = descriptor(o.fd.unwrap_or(0), &at)?;
@@ -618,9 +778,14 @@ fn normal_output(output: &Output, own: i32) -> Result<spec::OutputObject, spec::
     match output {
         Output::Null => Err(spec::OutputWord::Null),
         Output::Fd(fd) if *fd == own => Err(spec::OutputWord::Inherit),
-        Output::Fd(fd) => Ok(spec::OutputObject { fd: Some(fd.unsigned_abs()), ..Default::default() }),
+        Output::Fd(fd) => Ok(spec::OutputObject {
+            fd: Some(fd.unsigned_abs()),
+            ..Default::default()
+        }),
         Output::Capture(most) => Ok(spec::OutputObject {
-            capture: Some(spec::CaptureSpec { max_bytes: Some(*most) }),
+            capture: Some(spec::CaptureSpec {
+                max_bytes: Some(*most),
+            }),
             ..Default::default()
         }),
         Output::File { path, append } => Ok(spec::OutputObject {
@@ -632,7 +797,12 @@ fn normal_output(output: &Output, own: i32) -> Result<spec::OutputObject, spec::
 }
 
 fn named(directories: Option<&spec::Directories>, path: &str) -> bool {
-    directories.is_some_and(|d| d.entries.iter().any(|(text, _)| AbsPath::new(&text.0) == Ok(AbsPath::new(path.as_bytes()).unwrap_or_else(|_| AbsPath::root()))))
+    directories.is_some_and(|d| {
+        d.entries.iter().any(|(text, _)| {
+            AbsPath::new(&text.0)
+                == Ok(AbsPath::new(path.as_bytes()).unwrap_or_else(|_| AbsPath::root()))
+        })
+    })
 }
 
 fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, Directory>> {
@@ -645,18 +815,31 @@ fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, Directory>>
         };
         let path = abs_path(&text, &at)?;
         if proc.contains(&path) {
-            return Err(Problem::at(Code::ProcDirectory, at, "/proc is always replaced, so it cannot have a mode.")
-                .path(path.bytes())
-                .hint("See the field \"proc\"."));
+            return Err(Problem::at(
+                Code::ProcDirectory,
+                at,
+                "/proc is always replaced, so it cannot have a mode.",
+            )
+            .path(path.bytes())
+            .hint("See the field \"proc\"."));
         }
         if let Some(first) = map.get(&path) {
-            let message = format!("{} is named twice; first at {}.", path.lossy(), first.at.as_deref().unwrap_or("?"));
+            let message = format!(
+                "{} is named twice; first at {}.",
+                path.lossy(),
+                first.at.as_deref().unwrap_or("?")
+            );
             return Err(Problem::at(Code::DuplicateDirectory, at, message).path(path.bytes()));
         }
         map.insert(path, Directory { mode, at: Some(at) });
     }
-    for (path, mode) in [("/", Mode::Overlay), ("/tmp", Mode::Hidden), ("/run", Mode::Hidden)] {
-        map.entry(AbsPath::fixed(path)).or_insert(Directory { mode, at: None });
+    for (path, mode) in [
+        ("/", Mode::Overlay),
+        ("/tmp", Mode::Hidden),
+        ("/run", Mode::Hidden),
+    ] {
+        map.entry(AbsPath::fixed(path))
+            .or_insert(Directory { mode, at: None });
     }
     Ok(map)
 }
@@ -677,9 +860,15 @@ fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
         in_range(node.into(), 0, 1023, &format!("/scratch/numa_nodes/{i}"))?;
     }
     Ok(Scratch::Tmpfs {
-        size_bytes: spec.size_bytes.map(|v| in_range(v, 4096, MAX_SIZE, "/scratch/size_bytes")).transpose()?,
+        size_bytes: spec
+            .size_bytes
+            .map(|v| in_range(v, 4096, MAX_SIZE, "/scratch/size_bytes"))
+            .transpose()?,
         // The directories that stdbox itself makes need a few.
-        inodes: spec.inodes.map(|v| in_range(v, 64, MAX_SIZE, "/scratch/inodes")).transpose()?,
+        inodes: spec
+            .inodes
+            .map(|v| in_range(v, 64, MAX_SIZE, "/scratch/inodes"))
+            .transpose()?,
         numa_nodes: nodes,
     })
 }
@@ -687,10 +876,27 @@ fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
 fn account(name: Option<String>, default: &str, at: &str) -> Checked<String> {
     let name = name.unwrap_or_else(|| default.to_owned());
     bounded(name.len(), 32, at)?;
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
-    if !first || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-') {
-        let message = format!("{name:?} is not an account name: letters a-z, digits, \"_\" and \"-\" only, a letter or \"_\" first.");
-        return Err(Problem::at(if name.is_empty() { Code::Empty } else { Code::BadName }, at, message));
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    if !first
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+    {
+        let message = format!(
+            "{name:?} is not an account name: letters a-z, digits, \"_\" and \"-\" only, a letter or \"_\" first."
+        );
+        return Err(Problem::at(
+            if name.is_empty() {
+                Code::Empty
+            } else {
+                Code::BadName
+            },
+            at,
+            message,
+        ));
     }
     Ok(name)
 }
@@ -714,7 +920,9 @@ fn user(spec: spec::UserSpec, system_config: bool) -> Checked<User> {
                 let path = abs_path(&path, "/user/home")?;
                 if path.bytes().iter().any(|&b| b == b':' || b == b'\n') {
                     let message = "A home directory cannot hold a colon or a newline: passwd(5) could not name it.";
-                    return Err(Problem::at(Code::BadName, "/user/home", message).path(path.bytes()));
+                    return Err(
+                        Problem::at(Code::BadName, "/user/home", message).path(path.bytes())
+                    );
                 }
                 Some(path)
             }
@@ -729,9 +937,21 @@ fn hostname(name: String) -> Checked<String> {
     bounded(name.len(), 64, "/hostname")?;
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
     let fine = edge(name.bytes().next()) && edge(name.bytes().last());
-    if !fine || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-        let code = if name.is_empty() { Code::Empty } else { Code::BadName };
-        return Err(Problem::at(code, "/hostname", "A host name has letters, digits, \"-\" and \".\", and begins and ends with a letter or digit."));
+    if !fine
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    {
+        let code = if name.is_empty() {
+            Code::Empty
+        } else {
+            Code::BadName
+        };
+        return Err(Problem::at(
+            code,
+            "/hostname",
+            "A host name has letters, digits, \"-\" and \".\", and begins and ends with a letter or digit.",
+        ));
     }
     Ok(name)
 }
@@ -750,7 +970,10 @@ fn limits(spec: &spec::LimitsSpec) -> Checked<Limits> {
         }
     }
     Ok(Limits {
-        wall_time_ms: spec.wall_time_ms.map(|v| in_range(v, 1, MAX_MS, "/limits/wall_time_ms")).transpose()?,
+        wall_time_ms: spec
+            .wall_time_ms
+            .map(|v| in_range(v, 1, MAX_MS, "/limits/wall_time_ms"))
+            .transpose()?,
         grace_ms: in_range(spec.grace_ms.unwrap_or(0), 0, MAX_MS, "/limits/grace_ms")?,
         rlimits,
     })
@@ -762,10 +985,18 @@ fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
         let at = format!("/fds/{i}");
         let fd = descriptor(fd, &at)?;
         if fd < 3 {
-            return Err(Problem::at(Code::OutOfRange, at, "0, 1 and 2 have fields of their own: stdin, stdout, stderr."));
+            return Err(Problem::at(
+                Code::OutOfRange,
+                at,
+                "0, 1 and 2 have fields of their own: stdin, stdout, stderr.",
+            ));
         }
         if fds.contains(&fd) {
-            return Err(Problem::at(Code::Contradiction, at, format!("Descriptor {fd} is listed twice.")));
+            return Err(Problem::at(
+                Code::Contradiction,
+                at,
+                format!("Descriptor {fd} is listed twice."),
+            ));
         }
         fds.push(fd);
     }

@@ -5,7 +5,10 @@
 
 use crate::problem::{Code, Problem, Stage};
 use crate::text::BAD_BASE64;
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
+};
 use std::cell::RefCell;
 use std::fmt;
 
@@ -46,10 +49,18 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     }
     let trouble = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Seed { depth: 0, trouble: &trouble }.deserialize(&mut reader);
+    let read = Seed {
+        depth: 0,
+        trouble: &trouble,
+    }
+    .deserialize(&mut reader);
     let value = read.and_then(|value| reader.end().map(|()| value));
     value.map_err(|error| match trouble.into_inner() {
-        Some(Trouble { code, mut at, message }) => {
+        Some(Trouble {
+            code,
+            mut at,
+            message,
+        }) => {
             at.reverse();
             let mut problem = Problem::new(code, Stage::Parse, message);
             problem.at = Some(pointer(&at));
@@ -57,9 +68,17 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
         }
         None => {
             let text = error.to_string();
-            let what = text.split(" at line ").next().unwrap_or("invalid JSON").to_owned();
+            let what = text
+                .split(" at line ")
+                .next()
+                .unwrap_or("invalid JSON")
+                .to_owned();
             let (line, column) = (error.line(), error.column());
-            Problem::new(Code::Syntax, Stage::Parse, format!("The input is not one JSON value: {what} (line {line}, column {column})."))
+            Problem::new(
+                Code::Syntax,
+                Stage::Parse,
+                format!("The input is not one JSON value: {what} (line {line}, column {column})."),
+            )
         }
     })
 }
@@ -67,8 +86,12 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
 /// The refusal of an input longer than [`MAX_BYTES`].
 #[must_use]
 pub fn too_large() -> Problem {
-    Problem::new(Code::TooLarge, Stage::Parse, "The job is longer than 16 MiB.")
-        .hint("Pass large data to the target through a file or a descriptor (stdin: {\"file\":…}).")
+    Problem::new(
+        Code::TooLarge,
+        Stage::Parse,
+        "The job is longer than 16 MiB.",
+    )
+    .hint("Pass large data to the target through a file or a descriptor (stdin: {\"file\":…}).")
 }
 
 struct Trouble {
@@ -88,10 +111,17 @@ impl Seed<'_> {
     fn inner<E: de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             let message = format!("The input is nested deeper than {MAX_DEPTH} levels.");
-            *self.trouble.borrow_mut() = Some(Trouble { code: Code::TooDeep, at: Vec::new(), message });
+            *self.trouble.borrow_mut() = Some(Trouble {
+                code: Code::TooDeep,
+                at: Vec::new(),
+                message,
+            });
             return Err(E::custom("too deep"));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 
     fn passed(self, segment: &str) {
@@ -162,7 +192,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
         }
         if let Some(key) = first_duplicate(&entries) {
             let message = format!("The key {key:?} stands twice in one object.");
-            *self.trouble.borrow_mut() = Some(Trouble { code: Code::DuplicateKey, at: vec![key.to_owned()], message });
+            *self.trouble.borrow_mut() = Some(Trouble {
+                code: Code::DuplicateKey,
+                at: vec![key.to_owned()],
+                message,
+            });
             return Err(de::Error::custom("duplicate key"));
         }
         Ok(Value::Object(entries))
@@ -172,7 +206,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
 fn first_duplicate(entries: &[(String, Value)]) -> Option<&str> {
     let mut keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
-    keys.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first().copied())
+    keys.windows(2)
+        .find(|pair| pair.first() == pair.last())
+        .and_then(|pair| pair.first().copied())
 }
 
 /// A JSON pointer (RFC 6901) out of its segments, outermost first; the empty pointer is the whole document.
@@ -204,7 +240,12 @@ pub struct ShapeError {
 
 impl ShapeError {
     fn new(code: Code, message: String) -> Self {
-        Self { at: Vec::new(), code, message, hint: None }
+        Self {
+            at: Vec::new(),
+            code,
+            message,
+            hint: None,
+        }
     }
 
     fn inside(mut self, segment: &str) -> Self {
@@ -240,38 +281,77 @@ impl de::Error for ShapeError {
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let (found, hint) = match found {
-            Unexpected::Unit => ("null".to_owned(), Some("Leave the field out to get its default.".to_owned())),
+            Unexpected::Unit => (
+                "null".to_owned(),
+                Some("Leave the field out to get its default.".to_owned()),
+            ),
             other => (other.to_string(), None),
         };
-        Self { hint, ..Self::new(Code::WrongType, format!("Expected {expected}, found {found}.")) }
+        Self {
+            hint,
+            ..Self::new(
+                Code::WrongType,
+                format!("Expected {expected}, found {found}."),
+            )
+        }
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(Code::OutOfRange, format!("Expected {expected}, found {found}."))
+        Self::new(
+            Code::OutOfRange,
+            format!("Expected {expected}, found {found}."),
+        )
     }
     fn invalid_length(found: usize, expected: &dyn de::Expected) -> Self {
-        Self::new(Code::WrongType, format!("Expected {expected}, found {found} elements."))
+        Self::new(
+            Code::WrongType,
+            format!("Expected {expected}, found {found} elements."),
+        )
     }
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
         let hint = suggest(found, expected);
-        Self { hint, ..Self::new(Code::UnknownValue, format!("{found:?} is not one of {}.", list(expected))) }
+        Self {
+            hint,
+            ..Self::new(
+                Code::UnknownValue,
+                format!("{found:?} is not one of {}.", list(expected)),
+            )
+        }
     }
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Self {
-        let hint = suggest(found, expected).or_else(|| Some(format!("The fields here are {}.", list(expected))));
-        let error = Self { hint, ..Self::new(Code::UnknownField, format!("There is no field {found:?} here.")) };
+        let hint = suggest(found, expected)
+            .or_else(|| Some(format!("The fields here are {}.", list(expected))));
+        let error = Self {
+            hint,
+            ..Self::new(
+                Code::UnknownField,
+                format!("There is no field {found:?} here."),
+            )
+        };
         error.inside(found)
     }
     fn missing_field(field: &'static str) -> Self {
-        Self::new(Code::MissingField, format!("The field {field:?} is missing.")).inside(field)
+        Self::new(
+            Code::MissingField,
+            format!("The field {field:?} is missing."),
+        )
+        .inside(field)
     }
 }
 
 fn list(words: &[&str]) -> String {
-    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("{word:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn suggest(found: &str, expected: &[&str]) -> Option<String> {
     let found = found.to_ascii_lowercase().replace('-', "_");
-    let near = expected.iter().map(|word| (distance(&found, &word.replace('-', "_")), word)).min()?;
+    let near = expected
+        .iter()
+        .map(|word| (distance(&found, &word.replace('-', "_")), word))
+        .min()?;
     (near.0 <= 1 + near.1.len() / 4).then(|| format!("Did you mean {:?}?", near.1))
 }
 
@@ -286,7 +366,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut left = i + 1;
         for (slot, y) in row.iter_mut().skip(1).zip(b.bytes()) {
             let above = *slot;
-            *slot = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            *slot = (diagonal + usize::from(x != y))
+                .min(above + 1)
+                .min(left + 1);
             diagonal = above;
             left = *slot;
         }
@@ -339,8 +421,14 @@ impl<'de> Deserializer<'de> for Value {
             Self::Signed(v) => visitor.visit_i64(v),
             Self::Float(v) => visitor.visit_f64(v),
             Self::String(v) => visitor.visit_string(v),
-            Self::List(items) => visitor.visit_seq(Items { items: items.into_iter(), index: 0 }),
-            Self::Object(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), current: None }),
+            Self::List(items) => visitor.visit_seq(Items {
+                items: items.into_iter(),
+                index: 0,
+            }),
+            Self::Object(entries) => visitor.visit_map(Entries {
+                entries: entries.into_iter(),
+                current: None,
+            }),
         }
     }
 
@@ -348,7 +436,11 @@ impl<'de> Deserializer<'de> for Value {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ShapeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ShapeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -377,11 +469,18 @@ struct Items {
 
 impl<'de> SeqAccess<'de> for Items {
     type Error = ShapeError;
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ShapeError> {
-        let Some(item) = self.items.next() else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ShapeError> {
+        let Some(item) = self.items.next() else {
+            return Ok(None);
+        };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(item).map(Some).map_err(|error| error.inside(&index.to_string()))
+        seed.deserialize(item)
+            .map(Some)
+            .map_err(|error| error.inside(&index.to_string()))
     }
 }
 
@@ -392,13 +491,21 @@ struct Entries {
 
 impl<'de> MapAccess<'de> for Entries {
     type Error = ShapeError;
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ShapeError> {
-        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ShapeError> {
+        let Some((key, value)) = self.entries.next() else {
+            return Ok(None);
+        };
         let read = seed.deserialize(key.clone().into_deserializer()).map(Some);
         self.current = Some((key, value));
         read
     }
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ShapeError> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, ShapeError> {
         let (key, value) = self.current.take().unwrap_or((String::new(), Value::Null));
         seed.deserialize(value).map_err(|error| error.inside(&key))
     }
@@ -406,7 +513,11 @@ impl<'de> MapAccess<'de> for Entries {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test may stop at the first surprise"
+    )]
     use super::*;
 
     fn refused(text: &str) -> Problem {
@@ -417,14 +528,21 @@ mod tests {
     fn parse_trailing_bytes_are_refused_with_line_and_column() {
         let problem = refused("{}\n x");
         assert_eq!(problem.code, Code::Syntax);
-        assert!(problem.message.contains("line 2, column 2"), "{}", problem.message);
+        assert!(
+            problem.message.contains("line 2, column 2"),
+            "{}",
+            problem.message
+        );
         assert!(parse(b" {} \n\t").is_ok());
     }
 
     #[test]
     fn parse_duplicate_key_anywhere_is_refused_with_its_pointer() {
         let problem = refused(r#"{"a":[{"x/y":1,"b":2,"x/y":3}]}"#);
-        assert_eq!((problem.code, problem.at.as_deref()), (Code::DuplicateKey, Some("/a/0/x~1y")));
+        assert_eq!(
+            (problem.code, problem.at.as_deref()),
+            (Code::DuplicateKey, Some("/a/0/x~1y"))
+        );
     }
 
     #[test]

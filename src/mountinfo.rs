@@ -45,14 +45,24 @@ impl MountTable {
             let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
             rest = after.get(1..).unwrap_or(b"");
             if let Some(mount) = parse_line(line) {
-                table.children.insert((mount.parent, mount.at.clone()), mount.id);
+                table
+                    .children
+                    .insert((mount.parent, mount.at.clone()), mount.id);
                 table.mounts.insert(mount.id, mount);
             }
         }
-        table.root = root.filter(|id| table.mounts.contains_key(id)).unwrap_or_else(|| {
-            let at_root = |mount: &&Mount| mount.at.is_root() && !table.mounts.contains_key(&mount.parent);
-            table.mounts.values().find(at_root).map_or(0, |mount| mount.id)
-        });
+        table.root = root
+            .filter(|id| table.mounts.contains_key(id))
+            .unwrap_or_else(|| {
+                let at_root = |mount: &&Mount| {
+                    mount.at.is_root() && !table.mounts.contains_key(&mount.parent)
+                };
+                table
+                    .mounts
+                    .values()
+                    .find(at_root)
+                    .map_or(0, |mount| mount.id)
+            });
         table
     }
 
@@ -91,7 +101,11 @@ impl MountTable {
     pub fn holding(&self, path: &AbsPath) -> MountId {
         let mut mount = self.root;
         let mut at = AbsPath::root();
-        for part in path.bytes().split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+        for part in path
+            .bytes()
+            .split(|&b| b == b'/')
+            .filter(|part| !part.is_empty())
+        {
             at = at.join(part);
             mount = self.mounted_at(mount, &at).unwrap_or(mount);
         }
@@ -102,8 +116,14 @@ impl MountTable {
     #[must_use]
     pub fn any_below(&self, mount: MountId, path: &AbsPath) -> bool {
         // A slash is followed by a zero in ASCII, so the range holds the path, all below it, and few others ("/a-b").
-        let end = if path.is_root() { (mount + 1, AbsPath::root()) } else { (mount, path.with_suffix(b"0")) };
-        self.children.range((mount, path.clone())..end).any(|((_, at), _)| path.is_above(at))
+        let end = if path.is_root() {
+            (mount + 1, AbsPath::root())
+        } else {
+            (mount, path.with_suffix(b"0"))
+        };
+        self.children
+            .range((mount, path.clone())..end)
+            .any(|((_, at), _)| path.is_above(at))
     }
 }
 
@@ -118,7 +138,13 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let source = unescape(fields.next().unwrap_or(b""));
     let at = unescape(at);
     let at = at.strip_suffix(b"//deleted".as_slice()).unwrap_or(&at);
-    Some(Mount { id, parent, at: AbsPath::new(at).ok()?, fstype, source })
+    Some(Mount {
+        id,
+        parent,
+        at: AbsPath::new(at).ok()?,
+        fstype,
+        source,
+    })
 }
 
 fn number(digits: &[u8]) -> Option<MountId> {
@@ -167,9 +193,18 @@ mod tests {
     fn table_escapes_optional_fields_and_deleted_places_are_read() {
         let table = MountTable::parse(TABLE, None);
         assert_eq!(table.root(), 27);
-        assert_eq!(table.get(31).map(|m| m.at.bytes()), Some(b"/a b\\c\nd".as_slice()));
-        assert_eq!(table.get(31).map(|m| m.fstype.as_slice()), Some(b"fuse.sshfs".as_slice()));
-        assert_eq!(table.get(32).map(|m| m.at.bytes()), Some(b"/mnt/x/y".as_slice()));
+        assert_eq!(
+            table.get(31).map(|m| m.at.bytes()),
+            Some(b"/a b\\c\nd".as_slice())
+        );
+        assert_eq!(
+            table.get(31).map(|m| m.fstype.as_slice()),
+            Some(b"fuse.sshfs".as_slice())
+        );
+        assert_eq!(
+            table.get(32).map(|m| m.at.bytes()),
+            Some(b"/mnt/x/y".as_slice())
+        );
     }
 
     #[test]
@@ -196,8 +231,19 @@ mod tests {
 
     #[test]
     fn table_garbage_is_left_out() {
-        for bad in ["", "\n\n", "1", "x y z", "1 2 3:4 / relative rw - ext4 d rw", "1 2 3:4 / /a rw ext4"] {
-            assert_eq!(MountTable::parse(bad.as_bytes(), Some(7)), MountTable::default(), "{bad:?}");
+        for bad in [
+            "",
+            "\n\n",
+            "1",
+            "x y z",
+            "1 2 3:4 / relative rw - ext4 d rw",
+            "1 2 3:4 / /a rw ext4",
+        ] {
+            assert_eq!(
+                MountTable::parse(bad.as_bytes(), Some(7)),
+                MountTable::default(),
+                "{bad:?}"
+            );
         }
         assert_eq!(unescape(b"a\\04\\999\\"), b"a\\04\\999\\");
     }

@@ -79,13 +79,21 @@ impl Target {
     /// WEXITSTATUS
     #[must_use]
     pub const fn exit_code(&self) -> Option<i32> {
-        if self.status & 0x7f == 0 { Some(self.status >> 8 & 0xff) } else { None }
+        if self.status & 0x7f == 0 {
+            Some(self.status >> 8 & 0xff)
+        } else {
+            None
+        }
     }
 
     /// WTERMSIG
     #[must_use]
     pub const fn signal(&self) -> Option<i32> {
-        if self.status & 0x7f == 0 { None } else { Some(self.status & 0x7f) }
+        if self.status & 0x7f == 0 {
+            None
+        } else {
+            Some(self.status & 0x7f)
+        }
     }
 }
 
@@ -102,7 +110,14 @@ impl Outcome {
     /// An end before anything was run.
     #[must_use]
     pub const fn before(verdict: Verdict) -> Self {
-        Self { verdict, target: None, stdout: None, stderr: None, warnings: Vec::new(), degraded: Vec::new() }
+        Self {
+            verdict,
+            target: None,
+            stdout: None,
+            stderr: None,
+            warnings: Vec::new(),
+            degraded: Vec::new(),
+        }
     }
 
     /// stdbox's own exit status (section 1 of the contract).
@@ -113,7 +128,9 @@ impl Outcome {
             (Verdict::SetupFailed(_), _) => 1,
             (Verdict::Valid(_), _) => 0,
             (_, Some(target)) if propagate => {
-                let code = target.exit_code().unwrap_or_else(|| 128 + target.signal().unwrap_or(0));
+                let code = target
+                    .exit_code()
+                    .unwrap_or_else(|| 128 + target.signal().unwrap_or(0));
                 u8::try_from(code).unwrap_or(1)
             }
             // Without an end of the target's own there was the signal that stdbox itself sent.
@@ -144,7 +161,10 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     fn older_than(&self, major: u32, minor: u32) -> bool {
-        let mut numbers = self.kernel.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+        let mut numbers = self
+            .kernel
+            .split(['.', '-'])
+            .map(|part| part.parse::<u32>().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
     }
 }
@@ -197,7 +217,9 @@ pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
         ),
         _ => (Code::UsernsForbidden, NAMESPACES, "See user_namespaces(7)."),
     };
-    Problem::new(code, Stage::Namespaces, message).errno(Call::Clone.name(), errno).hint(hint)
+    Problem::new(code, Stage::Namespaces, message)
+        .errno(Call::Clone.name(), errno)
+        .hint(hint)
 }
 
 const fn apparmor() -> (Code, &'static str, &'static str) {
@@ -215,31 +237,59 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
     let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
     let problem = match failure.phase {
         Phase::Bind | Phase::Init | Phase::Fork => {
-            let code = if matches!(errno, Errno::EAGAIN | Errno::ENOMEM) { Code::OutOfMemory } else { Code::Internal };
-            Problem::new(code, Stage::Namespaces, "The first process of the container could not do its work.")
+            let code = if matches!(errno, Errno::EAGAIN | Errno::ENOMEM) {
+                Code::OutOfMemory
+            } else {
+                Code::Internal
+            };
+            Problem::new(
+                code,
+                Stage::Namespaces,
+                "The first process of the container could not do its work.",
+            )
         }
         Phase::IdMaps => identity(errno, host),
-        Phase::Hostname => Problem::new(Code::IdentityRefused, Stage::Identity, "The host name could not be set.")
-            .pointer(Some("/hostname")),
-        Phase::Loopback => {
-            Problem::new(Code::NetworkRefused, Stage::Network, "The loopback device could not be brought up.")
-        }
+        Phase::Hostname => Problem::new(
+            Code::IdentityRefused,
+            Stage::Identity,
+            "The host name could not be set.",
+        )
+        .pointer(Some("/hostname")),
+        Phase::Loopback => Problem::new(
+            Code::NetworkRefused,
+            Stage::Network,
+            "The loopback device could not be brought up.",
+        ),
         Phase::Step => step(plan, index, failure.call, errno, host),
-        Phase::Session => Problem::new(Code::Internal, Stage::Exec, "A new session could not be made."),
+        Phase::Session => Problem::new(
+            Code::Internal,
+            Stage::Exec,
+            "A new session could not be made.",
+        ),
         Phase::Descriptors => descriptor(plan, index, errno),
         Phase::Limits => {
             let at = plan.rlimits.get(index).map(|(limit, _)| limit.pointer());
-            Problem::new(Code::LimitRefused, Stage::Limits, "The kernel refused the resource limit.")
-                .hint("A limit cannot be above the hard limit that stdbox itself has (ulimit -H).")
-                .pointer(at)
+            Problem::new(
+                Code::LimitRefused,
+                Stage::Limits,
+                "The kernel refused the resource limit.",
+            )
+            .hint("A limit cannot be above the hard limit that stdbox itself has (ulimit -H).")
+            .pointer(at)
         }
         Phase::Cwd => cwd(job, plan, errno, host),
-        Phase::Capabilities => {
-            Problem::new(Code::Internal, Stage::Seccomp, "The capabilities of the target could not be dropped.")
-        }
-        Phase::Filter => Problem::new(Code::SeccompRefused, Stage::Seccomp, "The kernel refused the system call filter.")
-            .hint("A kernel with CONFIG_SECCOMP_FILTER is needed; \"seccomp\":\"off\" goes without.")
-            .pointer(Some("/seccomp")),
+        Phase::Capabilities => Problem::new(
+            Code::Internal,
+            Stage::Seccomp,
+            "The capabilities of the target could not be dropped.",
+        ),
+        Phase::Filter => Problem::new(
+            Code::SeccompRefused,
+            Stage::Seccomp,
+            "The kernel refused the system call filter.",
+        )
+        .hint("A kernel with CONFIG_SECCOMP_FILTER is needed; \"seccomp\":\"off\" goes without.")
+        .pointer(Some("/seccomp")),
         Phase::Exec => exec(plan, index, errno, host),
     };
     problem.errno(failure.call.name(), errno)
@@ -288,10 +338,16 @@ fn step_path(step: &Step) -> Option<Vec<u8>> {
 
 fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -> Problem {
     let Some(placed) = plan.steps.get(index) else {
-        return Problem::new(Code::Internal, Stage::Mounts, "The child named a step that the plan does not have.");
+        return Problem::new(
+            Code::Internal,
+            Stage::Mounts,
+            "The child named a step that the plan does not have.",
+        );
     };
     let path = step_path(&placed.step);
-    let shown = path.as_deref().map_or_else(String::new, |path| String::from_utf8_lossy(path).into_owned());
+    let shown = path.as_deref().map_or_else(String::new, |path| {
+        String::from_utf8_lossy(path).into_owned()
+    });
     let is_proc = matches!(&placed.step, Step::NewFs { fstype, .. } if *fstype == c"proc");
     let stage = if is_proc { Stage::Proc } else { Stage::Mounts };
     let problem = |code, message: String| Problem::new(code, stage, message);
@@ -348,14 +404,20 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
 }
 
 fn descriptor(plan: &Plan, index: usize, errno: Errno) -> Problem {
-    let place = plan.fds.iter().position(|fd| usize::try_from(*fd) == Ok(index));
+    let place = plan
+        .fds
+        .iter()
+        .position(|fd| usize::try_from(*fd) == Ok(index));
     let at = match index {
         0 => Some("/stdin".to_owned()),
         1 => Some("/stdout".to_owned()),
         2 => Some("/stderr".to_owned()),
         _ => place.map(|place| format!("/fds/{place}")),
     };
-    if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) {
+    if matches!(
+        errno,
+        Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP
+    ) {
         return Problem::new(
             Code::DescriptorUnreachable,
             Stage::Exec,
@@ -364,20 +426,43 @@ fn descriptor(plan: &Plan, index: usize, errno: Errno) -> Problem {
         .hint("Pass no directory descriptors, or make the directory visible with a mode.")
         .pointer(at.as_deref());
     }
-    Problem::new(Code::Internal, Stage::Exec, "The descriptors of the target could not be arranged.").pointer(at.as_deref())
+    Problem::new(
+        Code::Internal,
+        Stage::Exec,
+        "The descriptors of the target could not be arranged.",
+    )
+    .pointer(at.as_deref())
 }
 
 fn cwd(job: &Job, plan: &Plan, errno: Errno, host: &Diagnosis) -> Problem {
     let shown = plan.cwd.lossy();
-    let given = if job.cwd.is_some() { "" } else { " (the caller's, since the job names none)" };
+    let given = if job.cwd.is_some() {
+        ""
+    } else {
+        " (the caller's, since the job names none)"
+    };
     let problem = match errno {
-        Errno::EACCES => Problem::new(Code::CwdMissing, Stage::Exec, format!("The working directory {shown}{given} cannot be entered.")),
+        Errno::EACCES => Problem::new(
+            Code::CwdMissing,
+            Stage::Exec,
+            format!("The working directory {shown}{given} cannot be entered."),
+        ),
         _ if host.on_host.is_some() => {
-            let message = format!("The working directory {shown}{given} exists on the host, but is hidden in the container.");
-            Problem::new(Code::CwdMissing, Stage::Exec, message).hint(reveal(job, &plan.cwd, "set \"cwd\" to another"))
+            let message = format!(
+                "The working directory {shown}{given} exists on the host, but is hidden in the container."
+            );
+            Problem::new(Code::CwdMissing, Stage::Exec, message).hint(reveal(
+                job,
+                &plan.cwd,
+                "set \"cwd\" to another",
+            ))
         }
-        _ => Problem::new(Code::CwdMissing, Stage::Exec, format!("The working directory {shown}{given} does not exist."))
-            .hint("Set \"cwd\" to a directory that exists in the container."),
+        _ => Problem::new(
+            Code::CwdMissing,
+            Stage::Exec,
+            format!("The working directory {shown}{given} does not exist."),
+        )
+        .hint("Set \"cwd\" to a directory that exists in the container."),
     };
     problem.path(plan.cwd.bytes()).pointer(Some("/cwd"))
 }
@@ -386,8 +471,15 @@ fn cwd(job: &Job, plan: &Plan, errno: Errno, host: &Diagnosis) -> Problem {
 fn reveal(job: &Job, path: &AbsPath, or: &str) -> String {
     let mut above = Some(path.clone());
     while let Some(at) = above {
-        if job.directories.get(&at).is_some_and(|directory| directory.mode == Mode::Hidden) {
-            let parent = path.parent().filter(|parent| at.contains(parent)).unwrap_or(at.clone());
+        if job
+            .directories
+            .get(&at)
+            .is_some_and(|directory| directory.mode == Mode::Hidden)
+        {
+            let parent = path
+                .parent()
+                .filter(|parent| at.contains(parent))
+                .unwrap_or(at.clone());
             return format!(
                 "{} has the mode hidden. Give {} the mode read-only or overlay in \"directories\", or {or}.",
                 at.lossy(),
@@ -400,11 +492,20 @@ fn reveal(job: &Job, path: &AbsPath, or: &str) -> String {
 }
 
 fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
-    let candidate = plan.exec.candidates.get(index).or(plan.exec.candidates.last());
+    let candidate = plan
+        .exec
+        .candidates
+        .get(index)
+        .or(plan.exec.candidates.last());
     let path = candidate.map_or(b"".as_slice(), |path| path.to_bytes());
     let name = match plan.exec.lookup {
         Lookup::Path => String::from_utf8_lossy(path).into_owned(),
-        Lookup::Name => plan.exec.argv.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default(),
+        Lookup::Name => plan
+            .exec
+            .argv
+            .first()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     };
     let at = "/argv/0";
     match errno {
@@ -448,29 +549,57 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
 pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
     let step = &plan.steps.get(usize::try_from(failure.index).ok()?)?.step;
     if let Step::NewFs { .. } = step {
-        return Some(Notice::new("proc-read-only", Some(b"/proc"), "The surrounding container allows only a read-only /proc."));
+        return Some(Notice::new(
+            "proc-read-only",
+            Some(b"/proc"),
+            "The surrounding container allows only a read-only /proc.",
+        ));
     }
     let path = step_path(step);
     // Which global settings /proc has depends on the kernel; what is not there needs no protection.
-    if path.as_ref().is_some_and(|path| path.starts_with(b"/proc/")) {
+    if path
+        .as_ref()
+        .is_some_and(|path| path.starts_with(b"/proc/"))
+    {
         return None;
     }
-    Some(Notice::new("mount-vanished", path.as_deref(), "There is nothing at this path any more, so it was left out."))
+    Some(Notice::new(
+        "mount-vanished",
+        path.as_deref(),
+        "There is nothing at this path any more, so it was left out.",
+    ))
 }
 
 /// The child ended without a word.
 #[must_use]
 pub fn died(status: i32) -> Problem {
     let signal = status & 0x7f;
-    let how = if signal == 0 { format!("exit status {}", status >> 8 & 0xff) } else { format!("signal {signal}") };
-    Problem::new(Code::SetupDied, Stage::Namespaces, format!("The process that builds the container ended unexpectedly with {how}."))
-        .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
+    let how = if signal == 0 {
+        format!("exit status {}", status >> 8 & 0xff)
+    } else {
+        format!("signal {signal}")
+    };
+    Problem::new(
+        Code::SetupDied,
+        Stage::Namespaces,
+        format!("The process that builds the container ended unexpectedly with {how}."),
+    )
+    .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
 }
 
 /// The refusal of a degraded container under `"strict": true`.
 #[must_use]
 pub fn too_strict(notice: &Notice) -> Problem {
-    let mut problem = Problem::new(Code::Contradiction, Stage::Mounts, format!("\"strict\" is set, and this cannot be given fully: {}", notice.message));
+    let mut problem = Problem::new(
+        Code::Contradiction,
+        Stage::Mounts,
+        format!(
+            "\"strict\" is set, and this cannot be given fully: {}",
+            notice.message
+        ),
+    );
     problem.path.clone_from(&notice.path);
-    problem.pointer(Some("/strict")).hint("Set \"strict\" to false to run all the same, or change what cannot be given.")
+    problem
+        .pointer(Some("/strict"))
+        .hint("Set \"strict\" to false to run all the same, or change what cannot be given.")
 }

@@ -46,19 +46,28 @@ impl At {
     /// A path of the host.
     #[must_use]
     pub fn host(path: &AbsPath) -> Self {
-        Self { base: Base::Host, path: path.as_cstr().to_owned() }
+        Self {
+            base: Base::Host,
+            path: path.as_cstr().to_owned(),
+        }
     }
 
     /// What is in a slot.
     #[must_use]
     pub fn slot(slot: Slot) -> Self {
-        Self { base: Base::Own(slot), path: CString::default() }
+        Self {
+            base: Base::Own(slot),
+            path: CString::default(),
+        }
     }
 
     /// A path in a file system of our own.
     #[must_use]
     pub fn below(slot: Slot, path: &[u8]) -> Self {
-        Self { base: Base::Own(slot), path: CString::new(path).unwrap_or_default() }
+        Self {
+            base: Base::Own(slot),
+            path: CString::new(path).unwrap_or_default(),
+        }
     }
 }
 
@@ -276,8 +285,16 @@ impl From<Problem> for NoPlan {
 /// What the planner is going to ask for almost every job, so that most plans are made at the first attempt.
 #[must_use]
 pub fn first_questions(job: &Job) -> Vec<Question> {
-    let overlay = job.directories.values().any(|directory| directory.mode == Mode::Overlay);
-    let mut questions: Vec<Question> = job.directories.keys().cloned().map(Question::Path).collect();
+    let overlay = job
+        .directories
+        .values()
+        .any(|directory| directory.mode == Mode::Overlay);
+    let mut questions: Vec<Question> = job
+        .directories
+        .keys()
+        .cloned()
+        .map(Question::Path)
+        .collect();
     questions.extend(system::first_paths(job).into_iter().map(Question::Path));
     if overlay {
         questions.extend([Question::Mounts, Question::TmpfsXattr]);
@@ -301,7 +318,10 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             uid: format!("{} {} 1\n", job.user.uid, caller.uid).into_bytes(),
             gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),
         },
-        hostname: job.hostname.as_ref().and_then(|name| CString::new(name.as_bytes()).ok()),
+        hostname: job
+            .hostname
+            .as_ref()
+            .and_then(|name| CString::new(name.as_bytes()).ok()),
         steps: tree.steps,
         slots: tree.slots,
         scratch: tree.scratch,
@@ -310,7 +330,11 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             None => return Err(NoPlan::from(exec::no_cwd())),
         },
         rlimits: job.limits.rlimits.clone(),
-        filter: if job.seccomp { policy::default_filter() } else { Vec::new() },
+        filter: if job.seccomp {
+            policy::default_filter()
+        } else {
+            Vec::new()
+        },
         exec: exec::image(job, caller, tree.home.as_ref()),
         fds: job.fds.clone(),
         init: job.init,

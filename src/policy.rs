@@ -60,12 +60,19 @@ enum Rule {
     Allow,
     Deny(u32),
     /// Denied where the low half of an argument is one of these values.
-    DenyIf { argument: u32, values: &'static [u32], verdict: u32 },
+    DenyIf {
+        argument: u32,
+        values: &'static [u32],
+        verdict: u32,
+    },
 }
 
 /// Requests that write into a terminal's input queue or its screen memory: ioctl_tty(2), ioctl_console(2).
-const TERMINAL_INJECTION: Rule =
-    Rule::DenyIf { argument: 1, values: &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */], verdict: errno(EPERM) };
+const TERMINAL_INJECTION: Rule = Rule::DenyIf {
+    argument: 1,
+    values: &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */],
+    verdict: errno(EPERM),
+};
 
 /// Socket families that lead to hardware, the hypervisor or kernel services that no namespace contains:
 /// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
@@ -194,13 +201,21 @@ pub fn default_filter() -> Vec<Instruction> {
 }
 
 #[cfg(target_arch = "x86_64")]
-const X32_GUARD: &[Instruction] =
-    &[op(LOAD, NUMBER), branch(JUMP_IF_AT_LEAST, X32_BIT, 0, 1), op(RETURN, errno(ENOSYS))];
+const X32_GUARD: &[Instruction] = &[
+    op(LOAD, NUMBER),
+    branch(JUMP_IF_AT_LEAST, X32_BIT, 0, 1),
+    op(RETURN, errno(ENOSYS)),
+];
 #[cfg(target_arch = "aarch64")]
 const X32_GUARD: &[Instruction] = &[];
 
 const fn op(code: u16, k: u32) -> Instruction {
-    Instruction { code, jt: 0, jf: 0, k }
+    Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 const fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
@@ -236,7 +251,9 @@ fn section(rules: &[(u32, Rule)]) -> Vec<Instruction> {
 fn search(ranges: &[(u32, Rule)]) -> Vec<Instruction> {
     let middle = ranges.len() / 2;
     let (low, high) = ranges.split_at(middle);
-    let Some(&(start, rule)) = high.first() else { return vec![op(RETURN, ALLOW)] };
+    let Some(&(start, rule)) = high.first() else {
+        return vec![op(RETURN, ALLOW)];
+    };
     if low.is_empty() {
         return verdict(rule);
     }
@@ -257,7 +274,11 @@ fn verdict(rule: Rule) -> Vec<Instruction> {
     match rule {
         Rule::Allow => vec![op(RETURN, ALLOW)],
         Rule::Deny(verdict) => vec![op(RETURN, verdict)],
-        Rule::DenyIf { argument: index, values, verdict } => {
+        Rule::DenyIf {
+            argument: index,
+            values,
+            verdict,
+        } => {
             let mut program = vec![op(LOAD, argument(index))];
             for (i, &value) in values.iter().enumerate() {
                 // Past the remaining comparisons and the "allow" behind them.

@@ -221,7 +221,10 @@ impl Problem {
     /// A problem of the job itself, at a field.
     #[must_use]
     pub fn at(code: Code, at: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { at: Some(at.into()), ..Self::new(code, Stage::Validate, message) }
+        Self {
+            at: Some(at.into()),
+            ..Self::new(code, Stage::Validate, message)
+        }
     }
 
     /// Adds what to change.
@@ -272,6 +275,10 @@ impl Notice {
     /// A notice about a path.
     #[must_use]
     pub fn new(code: &'static str, path: Option<&[u8]>, message: impl Into<String>) -> Self {
-        Self { code, path: path.map(Text::from), message: message.into() }
+        Self {
+            code,
+            path: path.map(Text::from),
+            message: message.into(),
+        }
     }
 }

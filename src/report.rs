@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
             warnings: &outcome.warnings,
             degraded: &outcome.degraded,
             wait_status: target.map(|target| target.status),
-            rusage: rusage,
+            rusage,
             job: match &outcome.verdict {
                 Verdict::Valid(job) => Some(job),
                 _ => None,

@@ -213,7 +213,8 @@ impl<'de> Deserialize<'de> for Inherit {
                 Ok(Inherit::All(v))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Inherit, A::Error> {
-                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(Inherit::Names)
+                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq))
+                    .map(Inherit::Names)
             }
         }
         from.deserialize_any(V)
@@ -320,7 +321,11 @@ struct DirectoryEntry {
 
 impl Serialize for Directories {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let utf8: Option<Vec<&str>> = self.entries.iter().map(|(path, _)| std::str::from_utf8(&path.0).ok()).collect();
+        let utf8: Option<Vec<&str>> = self
+            .entries
+            .iter()
+            .map(|(path, _)| std::str::from_utf8(&path.0).ok())
+            .collect();
         if let Some(paths) = utf8 {
             let mut map = to.serialize_map(Some(paths.len()))?;
             for (path, (_, mode)) in paths.iter().zip(&self.entries) {
@@ -328,7 +333,10 @@ impl Serialize for Directories {
             }
             return map.end();
         }
-        to.collect_seq(self.entries.iter().map(|(path, mode)| DirectoryEntry { path: path.clone(), mode: *mode }))
+        to.collect_seq(self.entries.iter().map(|(path, mode)| DirectoryEntry {
+            path: path.clone(),
+            mode: *mode,
+        }))
     }
 }
 
@@ -345,14 +353,20 @@ impl<'de> Deserialize<'de> for Directories {
                 while let Some((path, mode)) = map.next_entry::<String, Mode>()? {
                     entries.push((Text(path.into_bytes()), mode));
                 }
-                Ok(Directories { entries, list: false })
+                Ok(Directories {
+                    entries,
+                    list: false,
+                })
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Directories, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(DirectoryEntry { path, mode }) = seq.next_element()? {
                     entries.push((path, mode));
                 }
-                Ok(Directories { entries, list: true })
+                Ok(Directories {
+                    entries,
+                    list: true,
+                })
             }
         }
         from.deserialize_any(V)

@@ -51,7 +51,9 @@ impl<'de> Deserialize<'de> for Text {
                     }
                     bytes = Some(map.next_value::<Base64>()?.0);
                 }
-                bytes.map(Text).ok_or_else(|| de::Error::missing_field("base64"))
+                bytes
+                    .map(Text)
+                    .ok_or_else(|| de::Error::missing_field("base64"))
             }
         }
         from.deserialize_any(V)
@@ -120,7 +122,10 @@ pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
-    let body = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    let body = text
+        .strip_suffix(b"==")
+        .or_else(|| text.strip_suffix(b"="))
+        .unwrap_or(text);
     let mut out = Vec::with_capacity(body.len() / 4 * 3 + 2);
     let (mut group, mut bits) = (0u32, 0u32);
     for &letter in body {
@@ -227,7 +232,11 @@ impl AbsPath {
     #[must_use]
     pub fn relative(&self) -> CString {
         let bytes = self.bytes().strip_prefix(b"/").unwrap_or(b"");
-        let bytes = if bytes.is_empty() { b".".as_slice() } else { bytes };
+        let bytes = if bytes.is_empty() {
+            b".".as_slice()
+        } else {
+            bytes
+        };
         CString::new(bytes).unwrap_or_default()
     }
 
@@ -271,7 +280,11 @@ impl AbsPath {
     /// This path with one component added. The name must be one component, as directory listings give it.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
-        let mut bytes = if self.is_root() { Vec::new() } else { self.bytes().to_vec() };
+        let mut bytes = if self.is_root() {
+            Vec::new()
+        } else {
+            self.bytes().to_vec()
+        };
         bytes.push(b'/');
         bytes.extend_from_slice(name);
         CString::new(bytes).map_or_else(|_| self.clone(), Self)
@@ -287,7 +300,11 @@ impl AbsPath {
     #[must_use]
     pub fn rest_of<'a>(&self, path: &'a Self) -> &'a [u8] {
         let rest = path.bytes().get(self.bytes().len()..).unwrap_or(b"");
-        if self.is_root() { path.bytes().get(1..).unwrap_or(b"") } else { rest.strip_prefix(b"/").unwrap_or(rest) }
+        if self.is_root() {
+            path.bytes().get(1..).unwrap_or(b"")
+        } else {
+            rest.strip_prefix(b"/").unwrap_or(rest)
+        }
     }
 
     /// This path below another root: `/a` below `/img` is `/img/a`.
@@ -319,7 +336,11 @@ impl fmt::Debug for AbsPath {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a test may stop at the first surprise"
+    )]
     use super::*;
 
     #[test]
@@ -333,7 +354,9 @@ mod tests {
 
     #[test]
     fn base64_non_canonical_text_is_refused() {
-        for bad in ["A", "AA", "AAA", "A===", "====", "Zh==", "Z m8", "Zm9v\n", "Zm9vYg=A"] {
+        for bad in [
+            "A", "AA", "AAA", "A===", "====", "Zh==", "Z m8", "Zm9v\n", "Zm9vYg=A",
+        ] {
             assert_eq!(base64_decode(bad.as_bytes()), None, "{bad}");
         }
     }
@@ -363,6 +386,9 @@ mod tests {
         assert_eq!(AbsPath::new(b"a"), Err(PathFault::NotAbsolute));
         assert_eq!(AbsPath::new(b"/a/../b"), Err(PathFault::Parent));
         assert_eq!(AbsPath::new(b"/a\0"), Err(PathFault::Nul));
-        assert_eq!(AbsPath::new(&[b"/".as_slice(), &[b'x'; 256]].concat()), Err(PathFault::TooLong));
+        assert_eq!(
+            AbsPath::new(&[b"/".as_slice(), &[b'x'; 256]].concat()),
+            Err(PathFault::TooLong)
+        );
     }
 }

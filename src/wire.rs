@@ -216,7 +216,12 @@ impl Record {
             Self::Failed(failure) => failure.words(FAILED),
             Self::Skipped(failure) => failure.words(SKIPPED),
             Self::Ready { at_ns } => [READY, at_ns, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            Self::Exited { status, at_ns, rusage: r, scratch_bytes } => [
+            Self::Exited {
+                status,
+                at_ns,
+                rusage: r,
+                scratch_bytes,
+            } => [
                 EXITED,
                 at_ns,
                 u64::from(status.cast_unsigned()),
@@ -283,7 +288,21 @@ impl Record {
 impl Failure {
     fn words(self, kind: u64) -> [u64; 13] {
         let errno = u64::from(self.errno.cast_unsigned());
-        [kind, self.phase as u64, self.index.into(), self.call as u64, errno, 0, 0, 0, 0, 0, 0, 0, 0]
+        [
+            kind,
+            self.phase as u64,
+            self.index.into(),
+            self.call as u64,
+            errno,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]
     }
 
     fn from_words(phase: u64, index: u64, call: u64, errno: u64) -> Option<Self> {
@@ -304,7 +323,12 @@ mod tests {
     fn record_every_phase_and_call_survives_a_round_trip() {
         for &phase in Phase::ALL {
             for &call in Call::ALL {
-                let failure = Failure { phase, index: u32::MAX, call, errno: -1 };
+                let failure = Failure {
+                    phase,
+                    index: u32::MAX,
+                    call,
+                    errno: -1,
+                };
                 for record in [Record::Failed(failure), Record::Skipped(failure)] {
                     assert_eq!(Record::decode(&record.encode()), record);
                 }
@@ -314,17 +338,37 @@ mod tests {
 
     #[test]
     fn record_exit_survives_a_round_trip() {
-        let rusage = Rusage { user_ns: 1, system_ns: 2, max_rss_bytes: 3, involuntary_switches: u64::MAX, ..Rusage::default() };
-        let record = Record::Exited { status: 0x8b, at_ns: 7, rusage, scratch_bytes: 9 };
+        let rusage = Rusage {
+            user_ns: 1,
+            system_ns: 2,
+            max_rss_bytes: 3,
+            involuntary_switches: u64::MAX,
+            ..Rusage::default()
+        };
+        let record = Record::Exited {
+            status: 0x8b,
+            at_ns: 7,
+            rusage,
+            scratch_bytes: 9,
+        };
         assert_eq!(Record::decode(&record.encode()), record);
-        assert_eq!(Record::decode(&Record::Ready { at_ns: 5 }.encode()), Record::Ready { at_ns: 5 });
+        assert_eq!(
+            Record::decode(&Record::Ready { at_ns: 5 }.encode()),
+            Record::Ready { at_ns: 5 }
+        );
     }
 
     #[test]
     fn record_unknown_bytes_are_garbled() {
         assert_eq!(Record::decode(&[0; SIZE]), Record::Garbled);
         assert_eq!(Record::decode(&[0xff; SIZE]), Record::Garbled);
-        let mut bytes = Record::Failed(Failure { phase: Phase::Exec, index: 0, call: Call::Exec, errno: 2 }).encode();
+        let mut bytes = Record::Failed(Failure {
+            phase: Phase::Exec,
+            index: 0,
+            call: Call::Exec,
+            errno: 2,
+        })
+        .encode();
         bytes[8] = 200;
         assert_eq!(Record::decode(&bytes), Record::Garbled);
     }

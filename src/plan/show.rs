@@ -22,7 +22,11 @@ impl fmt::Display for Attributes {
             (self.no_dev, "nodev"),
             (self.no_exec, "noexec"),
         ];
-        let set: Vec<&str> = names.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        let set: Vec<&str> = names
+            .iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| *name)
+            .collect();
         f.write_str(if set.is_empty() { "-" } else { "" })?;
         f.write_str(&set.join(","))
     }
@@ -32,8 +36,19 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = |optional: bool| if optional { " optional" } else { "" };
         match self {
-            Self::NewFs { slot, fstype, options, attributes, read_only_fallback } => {
-                write!(f, "new-fs    #{} {} {attributes}", slot.0, fstype.to_string_lossy())?;
+            Self::NewFs {
+                slot,
+                fstype,
+                options,
+                attributes,
+                read_only_fallback,
+            } => {
+                write!(
+                    f,
+                    "new-fs    #{} {} {attributes}",
+                    slot.0,
+                    fstype.to_string_lossy()
+                )?;
                 for (key, value) in options {
                     write!(f, " {}", key.to_string_lossy())?;
                     if let Some(value) = value {
@@ -42,7 +57,15 @@ impl fmt::Display for Step {
                 }
                 f.write_str(if *read_only_fallback { " or-ro" } else { "" })
             }
-            Self::Overlay { slot, lower, upper, work, userxattr, keep_read_only, optional } => write!(
+            Self::Overlay {
+                slot,
+                lower,
+                upper,
+                work,
+                userxattr,
+                keep_read_only,
+                optional,
+            } => write!(
                 f,
                 "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}",
                 slot.0,
@@ -50,22 +73,55 @@ impl fmt::Display for Step {
                 if *keep_read_only { " keep-ro" } else { "" },
                 rest(*optional)
             ),
-            Self::Clone { slot, from, recursive, optional } => {
+            Self::Clone {
+                slot,
+                from,
+                recursive,
+                optional,
+            } => {
                 let depth = if *recursive { " rec" } else { "" };
-                write!(f, "clone     #{} <- {from}{depth}{}", slot.0, rest(*optional))
+                write!(
+                    f,
+                    "clone     #{} <- {from}{depth}{}",
+                    slot.0,
+                    rest(*optional)
+                )
             }
             Self::Open { slot, at } => write!(f, "open      #{} <- {at}", slot.0),
             Self::Restrict { at, attributes } => write!(f, "restrict  {at} {attributes}"),
             Self::Attach { slot, at, keep } => {
-                write!(f, "attach    #{} -> {at}{}", slot.0, if *keep { " keep" } else { "" })
+                write!(
+                    f,
+                    "attach    #{} -> {at}{}",
+                    slot.0,
+                    if *keep { " keep" } else { "" }
+                )
             }
             Self::Detach { slot } => write!(f, "detach    #{}", slot.0),
             Self::MakeDir { at, mode } => write!(f, "mkdir     {at} {mode:04o}"),
-            Self::MakeNode { at, node: Node::File, mode } => write!(f, "mkfile    {at} {mode:04o}"),
-            Self::MakeNode { at, node: Node::Fifo, mode } => write!(f, "mkfifo    {at} {mode:04o}"),
-            Self::MakeNode { at, node: Node::Socket, mode } => write!(f, "mksocket  {at} {mode:04o}"),
-            Self::Symlink { at, to } => write!(f, "symlink   {at} -> {}", to.to_string_lossy().escape_debug()),
-            Self::Write { at, bytes, mode } => write!(f, "write     {at} {mode:04o} {} bytes", bytes.len()),
+            Self::MakeNode {
+                at,
+                node: Node::File,
+                mode,
+            } => write!(f, "mkfile    {at} {mode:04o}"),
+            Self::MakeNode {
+                at,
+                node: Node::Fifo,
+                mode,
+            } => write!(f, "mkfifo    {at} {mode:04o}"),
+            Self::MakeNode {
+                at,
+                node: Node::Socket,
+                mode,
+            } => write!(f, "mksocket  {at} {mode:04o}"),
+            Self::Symlink { at, to } => write!(
+                f,
+                "symlink   {at} -> {}",
+                to.to_string_lossy().escape_debug()
+            ),
+            Self::Write { at, bytes, mode } => {
+                write!(f, "write     {at} {mode:04o} {} bytes", bytes.len())
+            }
             Self::Copy { from, at, mode } => write!(f, "copy      {from} -> {at} {mode:04o}"),
             Self::EnterRoot { slot } => write!(f, "pivot     #{}", slot.0),
         }

@@ -26,25 +26,59 @@ const LXCFS: &str = "/var/lib/lxcfs";
 const LXCFS_PROC: &str = "/var/lib/lxcfs/proc";
 
 /// Files of /proc that LXCFS can show for the container instead of the host, and that every procfs has.
-const LXCFS_FILES: [&str; 7] = ["cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"];
+const LXCFS_FILES: [&str; 7] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+];
 
 /// Global settings of the kernel, which procfs lets the real root change by its uid alone.
-const GLOBAL_SETTINGS: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+const GLOBAL_SETTINGS: [&str; 5] = [
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+];
 
-const HARMLESS: Attributes = Attributes { read_only: false, no_suid: true, no_dev: false, no_exec: true };
-const FORBIDDING: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: true };
+const HARMLESS: Attributes = Attributes {
+    read_only: false,
+    no_suid: true,
+    no_dev: false,
+    no_exec: true,
+};
+const FORBIDDING: Attributes = Attributes {
+    read_only: false,
+    no_suid: true,
+    no_dev: true,
+    no_exec: true,
+};
 
 const DEV: &[u8] = b"dev";
 
 /// Paths that this file asks about.
 pub(super) fn first_paths(job: &Job) -> Vec<AbsPath> {
-    let mut paths: Vec<AbsPath> = ["/dev", "/proc", "/sys", "/run/shm"].map(AbsPath::fixed).into();
+    let mut paths: Vec<AbsPath> = ["/dev", "/proc", "/sys", "/run/shm"]
+        .map(AbsPath::fixed)
+        .into();
     if job.lxcfs {
         paths.push(AbsPath::fixed(LXCFS_PROC));
     }
     if job.system_config {
-        let in_place = matches!(job.mode_of(&AbsPath::fixed("/etc")), Mode::ReadOnly | Mode::FullAccess);
-        paths.extend(GENERATED.iter().filter(|_| in_place).map(|path| AbsPath::fixed(path)));
+        let in_place = matches!(
+            job.mode_of(&AbsPath::fixed("/etc")),
+            Mode::ReadOnly | Mode::FullAccess
+        );
+        paths.extend(
+            GENERATED
+                .iter()
+                .filter(|_| in_place)
+                .map(|path| AbsPath::fixed(path)),
+        );
         paths.extend(job.user.home.clone());
     }
     paths
@@ -63,29 +97,56 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
     let dev = AbsPath::fixed("/dev");
     if !b.ensure_dir(&dev, 0o755) {
         let message = "There is no /dev directory, and the root directory cannot get one, so there are no device files.";
-        return b.degraded.push(Notice::new("dev-missing", Some(b"/dev"), message));
+        return b
+            .degraded
+            .push(Notice::new("dev-missing", Some(b"/dev"), message));
     }
     b.make_dir(b.memory, DEV, 0o755);
     for (name, to) in DEV_LINKS {
-        b.prepare(Step::Symlink { at: in_dev(b.memory, name), to: to.to_owned() });
+        b.prepare(Step::Symlink {
+            at: in_dev(b.memory, name),
+            to: to.to_owned(),
+        });
     }
     b.make_dir(b.memory, b"dev/shm", 0o1777);
     b.make_dir(b.memory, b"dev/pts", 0o755);
     b.make_dir(b.memory, b"dev/mqueue", 0o1777);
     let copy = b.copy_of(b.memory, DEV);
     let at = b.inside(&dev);
-    b.attach_step(Step::Attach { slot: copy, at, keep: true });
+    b.attach_step(Step::Attach {
+        slot: copy,
+        at,
+        keep: true,
+    });
     for name in NODES {
-        b.prepare(Step::MakeNode { at: in_dev(b.memory, name), node: Node::File, mode: 0o666 });
+        b.prepare(Step::MakeNode {
+            at: in_dev(b.memory, name),
+            node: Node::File,
+            mode: 0o666,
+        });
         let node = device_node(b, name);
-        b.attach_step(Step::Attach { slot: node, at: At::below(copy, name.to_bytes()), keep: false });
+        b.attach_step(Step::Attach {
+            slot: node,
+            at: At::below(copy, name.to_bytes()),
+            keep: false,
+        });
     }
     for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
         let slot = b.slot();
         b.prepare(make(slot));
-        b.attach_step(Step::Attach { slot, at: At::below(copy, name.to_bytes()), keep: false });
+        b.attach_step(Step::Attach {
+            slot,
+            at: At::below(copy, name.to_bytes()),
+            keep: false,
+        });
     }
-    b.set_area(&dev, Area::Own { slot: b.memory, path: DEV.to_vec() });
+    b.set_area(
+        &dev,
+        Area::Own {
+            slot: b.memory,
+            path: DEV.to_vec(),
+        },
+    );
 }
 
 fn in_dev(memory: Slot, name: &CStr) -> At {
@@ -95,8 +156,16 @@ fn in_dev(memory: Slot, name: &CStr) -> At {
 fn device_node(b: &mut Builder<'_>, name: &CStr) -> Slot {
     let slot = b.slot();
     let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
-    b.prepare(Step::Clone { slot, from, recursive: false, optional: true });
-    b.prepare(Step::Restrict { at: At::slot(slot), attributes: HARMLESS });
+    b.prepare(Step::Clone {
+        slot,
+        from,
+        recursive: false,
+        optional: true,
+    });
+    b.prepare(Step::Restrict {
+        at: At::slot(slot),
+        attributes: HARMLESS,
+    });
     slot
 }
 
@@ -104,17 +173,31 @@ fn device_node(b: &mut Builder<'_>, name: &CStr) -> Slot {
 fn devpts(slot: Slot) -> Step {
     let value = |text: &CStr| Some(text.to_owned());
     let options = vec![(c"ptmxmode", value(c"0666")), (c"mode", value(c"0620"))];
-    Step::NewFs { slot, fstype: c"devpts", options, attributes: HARMLESS, read_only_fallback: false }
+    Step::NewFs {
+        slot,
+        fstype: c"devpts",
+        options,
+        attributes: HARMLESS,
+        read_only_fallback: false,
+    }
 }
 
 fn mqueue(slot: Slot) -> Step {
-    Step::NewFs { slot, fstype: c"mqueue", options: Vec::new(), attributes: FORBIDDING, read_only_fallback: false }
+    Step::NewFs {
+        slot,
+        fstype: c"mqueue",
+        options: Vec::new(),
+        attributes: FORBIDDING,
+        read_only_fallback: false,
+    }
 }
 
 /// The host's /dev, without what belongs to the host's sessions.
 pub(super) fn host_dev(b: &mut Builder<'_>) {
     let dev = AbsPath::fixed("/dev");
-    let (top, Area::Host(_)) = b.area(&dev) else { return };
+    let (top, Area::Host(_)) = b.area(&dev) else {
+        return;
+    };
     if top != dev {
         return;
     }
@@ -140,7 +223,8 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
             }
         }
         let message = "stdbox was started by the real root, so the host's device files other than the usual harmless ones cannot be opened.";
-        b.degraded.push(Notice::new("devices-closed", Some(b"/dev"), message));
+        b.degraded
+            .push(Notice::new("devices-closed", Some(b"/dev"), message));
     }
 }
 
@@ -153,7 +237,13 @@ pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
     match b.path_fact(&sys) {
         Some(PathFact::Directory { mount: true, .. }) => {
             let at = b.inside(&sys);
-            b.attach_step(Step::Restrict { at, attributes: Attributes { read_only: true, ..FORBIDDING } });
+            b.attach_step(Step::Restrict {
+                at,
+                attributes: Attributes {
+                    read_only: true,
+                    ..FORBIDDING
+                },
+            });
             b.set_area(&sys, Area::Host(Mode::ReadOnly));
         }
         Some(PathFact::Directory { mount: false, .. }) => b.show(&sys, Mode::ReadOnly, true),
@@ -169,7 +259,9 @@ pub(super) fn run_shm(b: &mut Builder<'_>) {
     }
     match b.path_fact(&path) {
         Some(PathFact::Directory { .. }) => b.hide(&path, b.memory, 0o1777),
-        Some(PathFact::Symlink { link: Some(link), .. }) => {
+        Some(PathFact::Symlink {
+            link: Some(link), ..
+        }) => {
             if let (_, Area::Own { .. }) = b.area(&path) {
                 if let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link)) {
                     b.prepare(Step::Symlink { at, to });
@@ -196,7 +288,10 @@ pub(super) fn name_resolution(b: &mut Builder<'_>) {
 /// The generated files: path and content.
 fn generated(job: &Job) -> Vec<(&'static str, String)> {
     let user = &job.user;
-    let home = user.home.as_ref().map_or_else(|| "/".into(), AbsPath::lossy);
+    let home = user
+        .home
+        .as_ref()
+        .map_or_else(|| "/".into(), AbsPath::lossy);
     let (uid, gid) = (user.uid, user.gid);
     let mut passwd = format!("{}:x:{uid}:{gid}:{}:{home}:/bin/sh\n", user.name, user.name);
     let mut group = format!("{}:x:{gid}:\n", user.group);
@@ -215,15 +310,28 @@ fn generated(job: &Job) -> Vec<(&'static str, String)> {
     let nsswitch = format!(
         "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files{dns}\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\nnetgroup: files\n"
     );
-    GENERATED.into_iter().zip([passwd, group, hosts, format!("{host}\n"), nsswitch]).collect()
+    GENERATED
+        .into_iter()
+        .zip([passwd, group, hosts, format!("{host}\n"), nsswitch])
+        .collect()
 }
 
-const GENERATED: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/nsswitch.conf"];
+const GENERATED: [&str; 5] = [
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/nsswitch.conf",
+];
 const MTAB: &str = "/etc/mtab";
 
 /// Whether a file of the container is generated, so that the host's need not be copied.
 pub(super) fn generates(job: &Job, path: &AbsPath) -> bool {
-    job.system_config && GENERATED.iter().chain([&MTAB]).any(|generated| generated.as_bytes() == path.bytes())
+    job.system_config
+        && GENERATED
+            .iter()
+            .chain([&MTAB])
+            .any(|generated| generated.as_bytes() == path.bytes())
 }
 
 /// Configuration files and home directory; returns where HOME points, if it is ours to say.
@@ -235,26 +343,38 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
         let path = AbsPath::fixed(path);
         let bytes = text.into_bytes();
         if let Some(at) = b.writable(&path) {
-            b.prepare(Step::Write { at, bytes, mode: 0o644 });
+            b.prepare(Step::Write {
+                at,
+                bytes,
+                mode: 0o644,
+            });
             continue;
         }
         match b.path_fact(&path) {
             Some(PathFact::Other(Kind::File { .. })) => {
                 let place = [b"config/".as_slice(), path.name()].concat();
                 b.make_dir(b.memory, b"config", 0o755);
-                b.prepare(Step::Write { at: At::below(b.memory, &place), bytes, mode: 0o644 });
+                b.prepare(Step::Write {
+                    at: At::below(b.memory, &place),
+                    bytes,
+                    mode: 0o644,
+                });
                 let copy = b.copy_of(b.memory, &place);
                 b.mount(copy, &path);
             }
             Some(_) => {
                 let message = "The host has no such plain file, and the directory is not the container's own, so it is not supplied.";
-                b.warnings.push(Notice::new("config-skipped", Some(path.bytes()), message));
+                b.warnings
+                    .push(Notice::new("config-skipped", Some(path.bytes()), message));
             }
             None => {}
         }
     }
     if let Some(at) = b.writable(&AbsPath::fixed(MTAB)) {
-        b.prepare(Step::Symlink { at, to: c"/proc/self/mounts".to_owned() });
+        b.prepare(Step::Symlink {
+            at,
+            to: c"/proc/self/mounts".to_owned(),
+        });
     }
     home(b)
 }
@@ -263,7 +383,9 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
     let home = b.job.user.home.clone()?;
     let fact = b.path_fact(&home)?;
     let exists = matches!(fact, PathFact::Directory { .. });
-    let special = ["/dev", "/proc", "/sys"].iter().any(|top| AbsPath::fixed(top).contains(&home));
+    let special = ["/dev", "/proc", "/sys"]
+        .iter()
+        .any(|top| AbsPath::fixed(top).contains(&home));
     let own = match b.mode_of(&home) {
         _ if special => false,
         Mode::FullAccess => exists,
@@ -274,7 +396,8 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
             true
         }
         Mode::Overlay => match (fact, b.area(&home)) {
-            (_, (_, Area::Host(_))) | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::Other(_), _) => false,
+            (_, (_, Area::Host(_)))
+            | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::Other(_), _) => false,
             (PathFact::Directory { .. }, _) => {
                 b.hide(&home, b.scratch, 0o700);
                 true
@@ -291,8 +414,12 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
     if own {
         return Some(home);
     }
-    let message = format!("The home directory {} cannot be made here, so HOME is /tmp.", home.lossy());
-    b.warnings.push(Notice::new("home-replaced", Some(home.bytes()), message));
+    let message = format!(
+        "The home directory {} cannot be made here, so HOME is /tmp.",
+        home.lossy()
+    );
+    b.warnings
+        .push(Notice::new("home-replaced", Some(home.bytes()), message));
     Some(AbsPath::fixed("/tmp"))
 }
 
@@ -312,11 +439,14 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
     if !b.job.lxcfs || !is_directory(b, &from) {
         return;
     }
-    let Some(Listing::Entries(entries)) = b.list(&from) else { return };
+    let Some(Listing::Entries(entries)) = b.list(&from) else {
+        return;
+    };
     for name in LXCFS_FILES {
         if entries.iter().any(|entry| entry.name == name.as_bytes()) {
             let slot = lxcfs_part(b, &from.join(name.as_bytes()));
-            b.over_proc.push((slot, AbsPath::fixed("/proc").join(name.as_bytes())));
+            b.over_proc
+                .push((slot, AbsPath::fixed("/proc").join(name.as_bytes())));
         }
     }
     let cpu = AbsPath::fixed("/sys/devices/system/cpu");
@@ -330,15 +460,29 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
 
 fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
     let slot = b.slot();
-    b.prepare(Step::Clone { slot, from: At::host(from), recursive: true, optional: true });
-    let attributes = Attributes { read_only: true, ..FORBIDDING };
-    b.prepare(Step::Restrict { at: At::slot(slot), attributes });
+    b.prepare(Step::Clone {
+        slot,
+        from: At::host(from),
+        recursive: true,
+        optional: true,
+    });
+    let attributes = Attributes {
+        read_only: true,
+        ..FORBIDDING
+    };
+    b.prepare(Step::Restrict {
+        at: At::slot(slot),
+        attributes,
+    });
     slot
 }
 
 /// The fresh /proc.
 pub(super) fn proc(b: &mut Builder<'_>) {
-    let attributes = |read_only| Attributes { read_only, ..FORBIDDING };
+    let attributes = |read_only| Attributes {
+        read_only,
+        ..FORBIDDING
+    };
     let fresh = |slot, read_only| Step::NewFs {
         slot,
         fstype: c"proc",
@@ -355,8 +499,16 @@ pub(super) fn proc(b: &mut Builder<'_>) {
         for path in GLOBAL_SETTINGS.map(AbsPath::fixed) {
             let slot = b.slot();
             let from = b.inside(&path);
-            b.attach_step(Step::Clone { slot, from, recursive: false, optional: true });
-            b.attach_step(Step::Restrict { at: At::slot(slot), attributes: attributes(true) });
+            b.attach_step(Step::Clone {
+                slot,
+                from,
+                recursive: false,
+                optional: true,
+            });
+            b.attach_step(Step::Restrict {
+                at: At::slot(slot),
+                attributes: attributes(true),
+            });
             b.mount(slot, &path);
         }
     }
@@ -374,6 +526,7 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     }
     if b.facts.caller.real_root && b.job.proc == ProcMode::Nestable {
         let message = "stdbox was started by the real root, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys.";
-        b.warnings.push(Notice::new("proc-exposed", Some(b"/proc"), message));
+        b.warnings
+            .push(Notice::new("proc-exposed", Some(b"/proc"), message));
     }
 }

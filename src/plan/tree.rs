@@ -72,7 +72,10 @@ pub(super) struct Builder<'a> {
 pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts);
     b.directories()?;
-    let in_place = matches!(b.mode_of(&AbsPath::root()), Mode::ReadOnly | Mode::FullAccess);
+    let in_place = matches!(
+        b.mode_of(&AbsPath::root()),
+        Mode::ReadOnly | Mode::FullAccess
+    );
     let result = b.tree(in_place);
     // Missing facts come first: what looks like a refusal may only be an unanswered question.
     if !b.asks.is_empty() {
@@ -109,10 +112,17 @@ impl<'a> Builder<'a> {
 
     /// Checks the named directories against the host (section 5.2), and settles the default ones.
     fn directories(&mut self) -> Result<(), NoPlan> {
-        let named: Vec<(AbsPath, Directory)> = self.directories.iter().map(|(p, d)| (p.clone(), d.clone())).collect();
-        let facts: Vec<Option<PathFact>> = named.iter().map(|(path, _)| self.path_fact(path)).collect();
+        let named: Vec<(AbsPath, Directory)> = self
+            .directories
+            .iter()
+            .map(|(p, d)| (p.clone(), d.clone()))
+            .collect();
+        let facts: Vec<Option<PathFact>> =
+            named.iter().map(|(path, _)| self.path_fact(path)).collect();
         if !self.asks.is_empty() {
-            return Err(NoPlan::Ask(std::mem::take(&mut self.asks).into_iter().collect()));
+            return Err(NoPlan::Ask(
+                std::mem::take(&mut self.asks).into_iter().collect(),
+            ));
         }
         for ((path, directory), fact) in named.into_iter().zip(facts) {
             let Some(fact) = fact else { continue };
@@ -122,8 +132,14 @@ impl<'a> Builder<'a> {
                 (None, fact) => {
                     self.directories.remove(&path);
                     // What the default hides must not stay visible under its real name.
-                    if let PathFact::Symlink { real: Some(real), .. } = fact {
-                        if self.path_fact(&real).is_some_and(|fact| matches!(fact, PathFact::Directory { .. })) {
+                    if let PathFact::Symlink {
+                        real: Some(real), ..
+                    } = fact
+                    {
+                        if self
+                            .path_fact(&real)
+                            .is_some_and(|fact| matches!(fact, PathFact::Directory { .. }))
+                        {
                             self.directories.entry(real).or_insert(directory);
                         }
                     }
@@ -133,7 +149,13 @@ impl<'a> Builder<'a> {
         let dev = AbsPath::fixed("/dev");
         if self.job.dev == Dev::Host && !self.directories.contains_key(&dev) {
             if matches!(self.path_fact(&dev), Some(PathFact::Directory { .. })) {
-                self.directories.insert(dev, Directory { mode: Mode::ReadOnly, at: None });
+                self.directories.insert(
+                    dev,
+                    Directory {
+                        mode: Mode::ReadOnly,
+                        at: None,
+                    },
+                );
             }
         }
         Ok(())
@@ -150,8 +172,12 @@ impl<'a> Builder<'a> {
         if self.job.dev == Dev::Minimal {
             system::minimal_dev(self);
         }
-        let directories: Vec<(AbsPath, Directory)> =
-            self.directories.iter().filter(|(path, _)| !path.is_root()).map(|(p, d)| (p.clone(), d.clone())).collect();
+        let directories: Vec<(AbsPath, Directory)> = self
+            .directories
+            .iter()
+            .filter(|(path, _)| !path.is_root())
+            .map(|(p, d)| (p.clone(), d.clone()))
+            .collect();
         for (path, directory) in directories {
             self.pointer.clone_from(&directory.at);
             self.directory(&path, directory.mode)?;
@@ -167,9 +193,13 @@ impl<'a> Builder<'a> {
         let home = system::configuration(self);
         system::cover_disk_scratch(self);
         self.ensure_dir(&AbsPath::fixed("/proc"), 0o555);
-        if let (Scratch::Disk(_), Some((_, false))) = (&self.job.scratch, &self.facts.disk_scratch) {
+        if let (Scratch::Disk(_), Some((_, false))) = (&self.job.scratch, &self.facts.disk_scratch)
+        {
             self.without_xattr();
-        } else if matches!(self.job.scratch, Scratch::Tmpfs { .. }) && self.overlays && self.xattr() == Some(false) {
+        } else if matches!(self.job.scratch, Scratch::Tmpfs { .. })
+            && self.overlays
+            && self.xattr() == Some(false)
+        {
             self.without_xattr();
         }
         Ok(home)
@@ -190,10 +220,22 @@ impl<'a> Builder<'a> {
         steps.push(plain(Step::Detach { slot: self.memory }));
         if in_place {
             let read_only = self.mode_of(&AbsPath::root()) == Mode::ReadOnly;
-            let attributes = Attributes { read_only, no_suid: true, no_dev: true, no_exec: false };
-            steps.push(plain(Step::Restrict { at: At::host(&AbsPath::root()), attributes }));
+            let attributes = Attributes {
+                read_only,
+                no_suid: true,
+                no_dev: true,
+                no_exec: false,
+            };
+            steps.push(plain(Step::Restrict {
+                at: At::host(&AbsPath::root()),
+                attributes,
+            }));
         } else if let Some(slot) = self.root {
-            steps.push(plain(Step::Attach { slot, at: At::host(&AbsPath::root()), keep: true }));
+            steps.push(plain(Step::Attach {
+                slot,
+                at: At::host(&AbsPath::root()),
+                keep: true,
+            }));
         }
         steps.append(&mut self.attach);
         self.attach = steps;
@@ -281,17 +323,26 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn prepare(&mut self, step: Step) {
-        self.prepare.push(Placed { step, at: self.pointer.clone() });
+        self.prepare.push(Placed {
+            step,
+            at: self.pointer.clone(),
+        });
     }
 
     pub(super) fn attach_step(&mut self, step: Step) {
-        self.attach.push(Placed { step, at: self.pointer.clone() });
+        self.attach.push(Placed {
+            step,
+            at: self.pointer.clone(),
+        });
     }
 
     /// A path of the container, for a step after the new root, if any, has been put over the old one.
     pub(super) fn inside(&self, path: &AbsPath) -> At {
         match self.root {
-            Some(slot) => At { base: Base::Tree(slot), path: path.relative() },
+            Some(slot) => At {
+                base: Base::Tree(slot),
+                path: path.relative(),
+            },
             None => At::host(path),
         }
     }
@@ -299,7 +350,11 @@ impl<'a> Builder<'a> {
     /// Mounts a slot at a path of the container.
     pub(super) fn mount(&mut self, slot: Slot, path: &AbsPath) {
         let at = self.inside(path);
-        self.attach_step(Step::Attach { slot, at, keep: false });
+        self.attach_step(Step::Attach {
+            slot,
+            at,
+            keep: false,
+        });
     }
 
     /// A directory in one of our own file systems, with its parents.
@@ -312,7 +367,10 @@ impl<'a> Builder<'a> {
             self.make_dir(slot, &parent, 0o755);
         }
         self.made.insert((slot, path.to_vec()));
-        self.prepare(Step::MakeDir { at: At::below(slot, path), mode });
+        self.prepare(Step::MakeDir {
+            at: At::below(slot, path),
+            mode,
+        });
     }
 
     /// The area that a path of the container lies in, with the place where it starts.
@@ -345,7 +403,9 @@ impl<'a> Builder<'a> {
                 Some(PathFact::Missing) | None => (self.scratch, upper),
                 Some(_) => return false,
             },
-            Area::Host(_) => return matches!(self.path_fact(path), Some(PathFact::Directory { .. })),
+            Area::Host(_) => {
+                return matches!(self.path_fact(path), Some(PathFact::Directory { .. }));
+            }
         };
         let mut at = top;
         let mut place = base;
@@ -376,10 +436,17 @@ impl<'a> Builder<'a> {
                 at = at.join(part);
                 // A directory that the lower layer has is made in the upper one too, with the same bits.
                 let bits = self.bits(&at);
-                self.make_dir(slot, &[base.as_slice(), b"/", top.rest_of(&at)].concat(), bits);
+                self.make_dir(
+                    slot,
+                    &[base.as_slice(), b"/", top.rest_of(&at)].concat(),
+                    bits,
+                );
             }
         }
-        Some(At::below(slot, &[base.as_slice(), b"/", top.rest_of(path)].concat()))
+        Some(At::below(
+            slot,
+            &[base.as_slice(), b"/", top.rest_of(path)].concat(),
+        ))
     }
 
     /// A fresh directory of its own file system's, for a mount that lies on something else than our own file systems.
@@ -392,7 +459,14 @@ impl<'a> Builder<'a> {
 
     /// Makes an empty writable directory appear at a path of the container.
     pub(super) fn hide(&mut self, path: &AbsPath, slot: Slot, mode: u32) {
-        if let (top, Area::Own { slot: own, path: base }) = self.area(path) {
+        if let (
+            top,
+            Area::Own {
+                slot: own,
+                path: base,
+            },
+        ) = self.area(path)
+        {
             if &top != path && own == slot {
                 self.ensure_dir(path, mode);
                 let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
@@ -411,11 +485,23 @@ impl<'a> Builder<'a> {
     /// A mount of a directory of one of our own file systems.
     pub(super) fn copy_of(&mut self, slot: Slot, path: &[u8]) -> Slot {
         let copy = self.slot();
-        self.prepare(Step::Clone { slot: copy, from: At::below(slot, path), recursive: false, optional: false });
+        self.prepare(Step::Clone {
+            slot: copy,
+            from: At::below(slot, path),
+            recursive: false,
+            optional: false,
+        });
         if slot != self.memory {
             // A copy of a mount of the host has only the attributes that the host gave it.
-            let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
-            self.prepare(Step::Restrict { at: At::slot(copy), attributes });
+            let attributes = Attributes {
+                no_suid: true,
+                no_dev: true,
+                ..Attributes::default()
+            };
+            self.prepare(Step::Restrict {
+                at: At::slot(copy),
+                attributes,
+            });
         }
         copy
     }
@@ -423,7 +509,12 @@ impl<'a> Builder<'a> {
     /// Shows a part of the host with everything mounted below it.
     pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, optional: bool) {
         let slot = self.slot();
-        self.prepare(Step::Clone { slot, from: At::host(path), recursive: true, optional });
+        self.prepare(Step::Clone {
+            slot,
+            from: At::host(path),
+            recursive: true,
+            optional,
+        });
         let below = |top| AbsPath::fixed(top).contains(path);
         let attributes = Attributes {
             read_only: mode != Mode::FullAccess,
@@ -431,7 +522,10 @@ impl<'a> Builder<'a> {
             no_dev: !below("/dev") || self.facts.caller.real_root,
             no_exec: below("/sys"),
         };
-        self.prepare(Step::Restrict { at: At::slot(slot), attributes });
+        self.prepare(Step::Restrict {
+            at: At::slot(slot),
+            attributes,
+        });
         self.ensure_dir(path, 0o755);
         self.mount(slot, path);
         self.set_area(path, Area::Host(mode));
@@ -442,40 +536,88 @@ impl<'a> Builder<'a> {
     fn make_scratch(&mut self) {
         let number = |value: u64| CString::new(value.to_string()).ok();
         let mut options = vec![(c"mode", CString::new("0755").ok())];
-        if let Scratch::Tmpfs { size_bytes, inodes, numa_nodes } = &self.job.scratch {
+        if let Scratch::Tmpfs {
+            size_bytes,
+            inodes,
+            numa_nodes,
+        } = &self.job.scratch
+        {
             options.extend(size_bytes.map(|size| (c"size", number(size))));
             options.extend(inodes.map(|inodes| (c"nr_inodes", number(inodes))));
             if !numa_nodes.is_empty() {
                 let nodes: Vec<String> = numa_nodes.iter().map(u32::to_string).collect();
                 // mpol=bind:0,2 (tmpfs(5)).
-                options.push((c"mpol", CString::new(format!("bind:{}", nodes.join(","))).ok()));
+                options.push((
+                    c"mpol",
+                    CString::new(format!("bind:{}", nodes.join(","))).ok(),
+                ));
             }
         }
-        let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
+        let attributes = Attributes {
+            no_suid: true,
+            no_dev: true,
+            ..Attributes::default()
+        };
         let pointer = Some("/scratch".to_owned());
-        let make = Step::NewFs { slot: self.memory, fstype: c"tmpfs", options, attributes, read_only_fallback: false };
-        self.prepare.push(Placed { step: make, at: pointer.clone() });
-        self.prepare(Step::Attach { slot: self.memory, at: At::host(&AbsPath::root()), keep: true });
+        let make = Step::NewFs {
+            slot: self.memory,
+            fstype: c"tmpfs",
+            options,
+            attributes,
+            read_only_fallback: false,
+        };
+        self.prepare.push(Placed {
+            step: make,
+            at: pointer.clone(),
+        });
+        self.prepare(Step::Attach {
+            slot: self.memory,
+            at: At::host(&AbsPath::root()),
+            keep: true,
+        });
         if let Some((path, _)) = &self.facts.disk_scratch {
-            self.prepare.push(Placed { step: Step::Open { slot: self.scratch, at: At::host(path) }, at: pointer });
+            self.prepare.push(Placed {
+                step: Step::Open {
+                    slot: self.scratch,
+                    at: At::host(path),
+                },
+                at: pointer,
+            });
         }
     }
 
     fn new_root(&mut self) -> Result<(), NoPlan> {
         let root = AbsPath::root();
-        self.pointer = self.directories.get(&root).and_then(|directory| directory.at.clone());
+        self.pointer = self
+            .directories
+            .get(&root)
+            .and_then(|directory| directory.at.clone());
         let bits = self.bits(&root);
         self.make_dir(self.scratch, UPPER, bits);
         let hidden = self.mode_of(&root) == Mode::Hidden;
-        let whole = !hidden && self.table().is_some_and(|table| !table.any_below(table.root(), &root));
+        let whole = !hidden
+            && self
+                .table()
+                .is_some_and(|table| !table.any_below(table.root(), &root));
         if whole {
             let slot = self.slot();
             self.root = Some(slot);
-            self.set_area(&root, Area::Overlay { upper: UPPER.to_vec() });
+            self.set_area(
+                &root,
+                Area::Overlay {
+                    upper: UPPER.to_vec(),
+                },
+            );
             self.kernel_overlay(slot, &root, UPPER, false, false);
             return Ok(());
         }
-        self.set_area(&root, Area::Own { slot: self.scratch, path: UPPER.to_vec() });
+        self.set_area(
+            &root,
+            Area::Own {
+                slot: self.scratch,
+                path: UPPER.to_vec(),
+            },
+        );
         let slot = self.copy_of(self.scratch, UPPER);
         self.root = Some(slot);
         if !hidden {
@@ -495,16 +637,20 @@ impl<'a> Builder<'a> {
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
             }
-            (Mode::ReadOnly, Area::Host(Mode::ReadOnly)) | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
+            (Mode::ReadOnly, Area::Host(Mode::ReadOnly))
+            | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
                 // The area may be the host's /dev or /sys, which have attributes of their own.
-                let special = |at| AbsPath::fixed(at).contains(path) && !AbsPath::fixed(at).contains(&top);
+                let special =
+                    |at| AbsPath::fixed(at).contains(path) && !AbsPath::fixed(at).contains(&top);
                 if special("/dev") || special("/sys") {
                     self.show(path, mode, false);
                 }
             }
             (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, mode, false),
             (Mode::Overlay, _) => {
-                let overlay_above = path.parent().is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay);
+                let overlay_above = path
+                    .parent()
+                    .is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay);
                 let own_dev = self.job.dev == Dev::Minimal && AbsPath::fixed("/dev").is_above(path);
                 if !overlay_above || own_dev {
                     if let Some(table) = self.table() {
@@ -519,8 +665,16 @@ impl<'a> Builder<'a> {
 
     /// An overlay over a directory of the host, whatever is mounted below it. `named` tells whether the job named the mount
     /// that it lies on: then a read-only mount is written over, as was asked; elsewhere it stays read-only.
-    fn overlay(&mut self, path: &AbsPath, bits: u32, mount: MountId, named: bool) -> Result<(), NoPlan> {
-        let Some(table) = self.table() else { return Ok(()) };
+    fn overlay(
+        &mut self,
+        path: &AbsPath,
+        bits: u32,
+        mount: MountId,
+        named: bool,
+    ) -> Result<(), NoPlan> {
+        let Some(table) = self.table() else {
+            return Ok(());
+        };
         let Some(fstype) = table.get(mount).map(|mount| mount.fstype.as_slice()) else {
             // The mount table has no root: nothing can be said, so nothing is written over.
             self.show(path, Mode::ReadOnly, true);
@@ -528,19 +682,34 @@ impl<'a> Builder<'a> {
         };
         let silently = AbsPath::fixed("/dev").contains(path)
             || AbsPath::fixed("/sys").contains(path)
-            || matches!(fstype, b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc");
-        let cannot = matches!(fstype, b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse")
-            || fstype.starts_with(b"fuse.");
+            || matches!(
+                fstype,
+                b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc"
+            );
+        let cannot = matches!(
+            fstype,
+            b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
+        ) || fstype.starts_with(b"fuse.");
         if silently || cannot {
             if !silently {
                 let name = String::from_utf8_lossy(fstype);
-                let message = format!("A {name} file system cannot be the lower layer of an overlay, so it is read-only.");
-                self.warnings.push(Notice::new("overlay-read-only", Some(path.bytes()), message));
+                let message = format!(
+                    "A {name} file system cannot be the lower layer of an overlay, so it is read-only."
+                );
+                self.warnings.push(Notice::new(
+                    "overlay-read-only",
+                    Some(path.bytes()),
+                    message,
+                ));
             }
             self.show(path, Mode::ReadOnly, true);
             return Ok(());
         }
-        let excluded = self.facts.disk_scratch.as_ref().is_some_and(|(scratch, _)| path.is_above(scratch));
+        let excluded = self
+            .facts
+            .disk_scratch
+            .as_ref()
+            .is_some_and(|(scratch, _)| path.is_above(scratch));
         if table.any_below(mount, path) || excluded {
             let own = matches!(self.area(path), (top, Area::Own { slot, .. }) if slot == self.scratch && &top != path);
             if own {
@@ -550,7 +719,13 @@ impl<'a> Builder<'a> {
             let place = [UPPER, path.bytes()].concat();
             self.make_dir(self.scratch, &place, bits);
             if self.ensure_dir(path, bits) {
-                self.set_area(path, Area::Own { slot: self.scratch, path: place.clone() });
+                self.set_area(
+                    path,
+                    Area::Own {
+                        slot: self.scratch,
+                        path: place.clone(),
+                    },
+                );
                 let copy = self.copy_of(self.scratch, &place);
                 self.mount(copy, path);
                 self.split(path, mount, named)?;
@@ -575,7 +750,14 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn kernel_overlay(&mut self, slot: Slot, path: &AbsPath, upper: &[u8], keep_read_only: bool, optional: bool) {
+    fn kernel_overlay(
+        &mut self,
+        slot: Slot,
+        path: &AbsPath,
+        upper: &[u8],
+        keep_read_only: bool,
+        optional: bool,
+    ) {
         let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
         self.layers += 1;
         self.make_dir(self.scratch, &work, 0o700);
@@ -599,18 +781,25 @@ impl<'a> Builder<'a> {
             None => return Ok(()),
             Some(Listing::Entries(entries)) => entries,
             Some(Listing::Missing) => {
-                self.degraded.push(Notice::new("mount-vanished", Some(path.bytes()), "The directory vanished while the container was planned."));
+                self.degraded.push(Notice::new(
+                    "mount-vanished",
+                    Some(path.bytes()),
+                    "The directory vanished while the container was planned.",
+                ));
                 return Ok(());
             }
             Some(Listing::Denied | Listing::TooLarge) => {
                 let message = "Something is mounted below this directory, which cannot be read, so it is hidden as a whole.";
-                self.warnings.push(Notice::new("directory-hidden", Some(path.bytes()), message));
+                self.warnings
+                    .push(Notice::new("directory-hidden", Some(path.bytes()), message));
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
                 return Ok(());
             }
         };
-        let Some(table) = self.table() else { return Ok(()) };
+        let Some(table) = self.table() else {
+            return Ok(());
+        };
         for entry in entries {
             let child = path.join(&entry.name);
             self.child(&child, &entry, table, mount, named)?;
@@ -619,26 +808,46 @@ impl<'a> Builder<'a> {
     }
 
     /// One entry of a skeleton.
-    fn child(&mut self, child: &AbsPath, entry: &Entry, table: &MountTable, on: MountId, named: bool) -> Result<(), NoPlan> {
+    fn child(
+        &mut self,
+        child: &AbsPath,
+        entry: &Entry,
+        table: &MountTable,
+        on: MountId,
+        named: bool,
+    ) -> Result<(), NoPlan> {
         if entry.kind != Kind::Directory {
             if system::generates(self.job, child) {
                 return Ok(());
             }
             if table.mounted_at(on, child).is_some() {
-                let message = "A file that is a mount point cannot be in an overlay, so it is read-only.";
-                self.warnings.push(Notice::new("overlay-read-only", Some(child.bytes()), message));
+                let message =
+                    "A file that is a mount point cannot be in an overlay, so it is read-only.";
+                self.warnings.push(Notice::new(
+                    "overlay-read-only",
+                    Some(child.bytes()),
+                    message,
+                ));
                 self.bind_file(child);
                 return Ok(());
             }
             self.copied_entry(child, entry);
             return Ok(());
         }
-        if self.facts.disk_scratch.as_ref().is_some_and(|(scratch, _)| scratch == child) {
+        if self
+            .facts
+            .disk_scratch
+            .as_ref()
+            .is_some_and(|(scratch, _)| scratch == child)
+        {
             return Ok(());
         }
         // Own directories stand in for what gets a mount or content of its own later.
         let own_dev = self.job.dev == Dev::Minimal && child == &AbsPath::fixed("/dev");
-        let elsewhere = self.directories.get(child).is_some_and(|directory| directory.mode != Mode::Overlay);
+        let elsewhere = self
+            .directories
+            .get(child)
+            .is_some_and(|directory| directory.mode != Mode::Overlay);
         self.ensure_dir(child, entry.mode);
         if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
             return Ok(());
@@ -651,12 +860,31 @@ impl<'a> Builder<'a> {
 
     /// A file of the host, read-only.
     fn bind_file(&mut self, path: &AbsPath) {
-        let Some(target) = self.writable(path) else { return };
-        self.prepare(Step::MakeNode { at: target, node: Node::File, mode: 0o644 });
+        let Some(target) = self.writable(path) else {
+            return;
+        };
+        self.prepare(Step::MakeNode {
+            at: target,
+            node: Node::File,
+            mode: 0o644,
+        });
         let slot = self.slot();
-        self.prepare(Step::Clone { slot, from: At::host(path), recursive: false, optional: true });
-        let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: false };
-        self.prepare(Step::Restrict { at: At::slot(slot), attributes });
+        self.prepare(Step::Clone {
+            slot,
+            from: At::host(path),
+            recursive: false,
+            optional: true,
+        });
+        let attributes = Attributes {
+            read_only: true,
+            no_suid: true,
+            no_dev: true,
+            no_exec: false,
+        };
+        self.prepare(Step::Restrict {
+            at: At::slot(slot),
+            attributes,
+        });
         self.mount(slot, path);
     }
 
@@ -665,14 +893,22 @@ impl<'a> Builder<'a> {
         let mode = entry.mode & 0o777;
         match &entry.kind {
             Kind::Directory => {}
-            Kind::File { bytes, readable: true } if *bytes <= COPY_BYTES => {
+            Kind::File {
+                bytes,
+                readable: true,
+            } if *bytes <= COPY_BYTES => {
                 if let Some(at) = self.writable(path) {
-                    self.prepare(Step::Copy { from: At::host(path), at, mode });
+                    self.prepare(Step::Copy {
+                        from: At::host(path),
+                        at,
+                        mode,
+                    });
                 }
             }
             Kind::File { .. } => {
                 let message = "This file lies beside a mount point and is too large or not readable, so it is bound read-only.";
-                self.degraded.push(Notice::new("file-read-only", Some(path.bytes()), message));
+                self.degraded
+                    .push(Notice::new("file-read-only", Some(path.bytes()), message));
                 self.bind_file(path);
             }
             Kind::Symlink(to) => {
@@ -681,14 +917,19 @@ impl<'a> Builder<'a> {
                 }
             }
             Kind::Fifo | Kind::Socket => {
-                let node = if entry.kind == Kind::Fifo { Node::Fifo } else { Node::Socket };
+                let node = if entry.kind == Kind::Fifo {
+                    Node::Fifo
+                } else {
+                    Node::Socket
+                };
                 if let Some(at) = self.writable(path) {
                     self.prepare(Step::MakeNode { at, node, mode });
                 }
             }
             Kind::Device => {
                 let message = "This device file lies beside a mount point, where it cannot be made anew, so it is left out.";
-                self.degraded.push(Notice::new("device-left-out", Some(path.bytes()), message));
+                self.degraded
+                    .push(Notice::new("device-left-out", Some(path.bytes()), message));
             }
         }
     }
@@ -705,7 +946,8 @@ impl<'a> Builder<'a> {
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
                 let message = "The directory cannot be read, and the kernel takes no further overlay on it, so it is hidden.";
-                self.degraded.push(Notice::new("directory-hidden", Some(path.bytes()), message));
+                self.degraded
+                    .push(Notice::new("directory-hidden", Some(path.bytes()), message));
                 return Ok(());
             }
             Some(Listing::TooLarge) => {
@@ -721,7 +963,8 @@ impl<'a> Builder<'a> {
             }
         };
         let message = "The kernel takes no third overlay, so the directory was copied into the scratch space.";
-        self.degraded.push(Notice::new("overlay-copied", Some(path.bytes()), message));
+        self.degraded
+            .push(Notice::new("overlay-copied", Some(path.bytes()), message));
         let bits = self.bits(path);
         self.hide(path, self.scratch, bits);
         for entry in entries {
@@ -744,21 +987,40 @@ fn plain(step: Step) -> Placed {
 fn refused_directory(path: &AbsPath, fact: &PathFact, at: &str) -> Problem {
     let shown = path.lossy();
     let problem = match fact {
-        PathFact::Missing => Problem::at(Code::NoSuchDirectory, at, format!("{shown} does not exist.")),
-        PathFact::Denied => {
-            Problem::at(Code::DirectoryUnreachable, at, format!("{shown} cannot be reached: a parent cannot be searched."))
-        }
-        PathFact::Symlink { real: Some(real), .. } => {
-            Problem::at(Code::IsSymlink, at, format!("{shown} is or lies behind a symbolic link to {}.", real.lossy()))
-                .hint(format!("Name {} instead.", real.lossy()))
-        }
+        PathFact::Missing => Problem::at(
+            Code::NoSuchDirectory,
+            at,
+            format!("{shown} does not exist."),
+        ),
+        PathFact::Denied => Problem::at(
+            Code::DirectoryUnreachable,
+            at,
+            format!("{shown} cannot be reached: a parent cannot be searched."),
+        ),
+        PathFact::Symlink {
+            real: Some(real), ..
+        } => Problem::at(
+            Code::IsSymlink,
+            at,
+            format!(
+                "{shown} is or lies behind a symbolic link to {}.",
+                real.lossy()
+            ),
+        )
+        .hint(format!("Name {} instead.", real.lossy())),
         PathFact::Symlink { real: None, link } => {
             let to = String::from_utf8_lossy(link.as_deref().unwrap_or(b"?")).into_owned();
-            Problem::at(Code::IsSymlink, at, format!("{shown} is or lies behind a symbolic link to {to}, which does not exist."))
+            Problem::at(
+                Code::IsSymlink,
+                at,
+                format!("{shown} is or lies behind a symbolic link to {to}, which does not exist."),
+            )
         }
-        PathFact::Directory { .. } | PathFact::Other(_) => {
-            Problem::at(Code::NotADirectory, at, format!("{shown} is not a directory."))
-        }
+        PathFact::Directory { .. } | PathFact::Other(_) => Problem::at(
+            Code::NotADirectory,
+            at,
+            format!("{shown} is not a directory."),
+        ),
     };
     problem.path(path.bytes())
 }

@@ -67,7 +67,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     let options = match word.as_str() {
         "run" | "check" => options(&mut arguments)?,
         "schema" => return schema(arguments),
-        "plan" | "doctor" | "batch" => return Err(format!("{word:?} is not in this version of stdbox yet")),
+        "plan" | "doctor" | "batch" => {
+            return Err(format!("{word:?} is not in this version of stdbox yet"));
+        }
         other => return Err(format!("there is no command {other:?}; see stdbox --help")),
     };
     Ok(match options {
@@ -87,7 +89,9 @@ fn schema(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Stri
 }
 
 /// The options, or the command that one of them stands for.
-fn options(arguments: &mut impl Iterator<Item = OsString>) -> Result<Result<Options, Command>, String> {
+fn options(
+    arguments: &mut impl Iterator<Item = OsString>,
+) -> Result<Result<Options, Command>, String> {
     let (mut spec, mut report, mut propagate) = (None, None, false);
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
@@ -95,11 +99,17 @@ fn options(arguments: &mut impl Iterator<Item = OsString>) -> Result<Result<Opti
             // Not out of the lossy text: a file name may hold any bytes.
             Some((name, _)) => {
                 let value = argument.as_bytes().get(name.len() + 1..).unwrap_or(b"");
-                (name.to_owned(), Some(OsString::from(std::ffi::OsStr::from_bytes(value))))
+                (
+                    name.to_owned(),
+                    Some(OsString::from(std::ffi::OsStr::from_bytes(value))),
+                )
             }
             None => (text, None),
         };
-        let flag = matches!(name.as_str(), "--propagate" | "--version" | "--help" | "-h" | "-V");
+        let flag = matches!(
+            name.as_str(),
+            "--propagate" | "--version" | "--help" | "-h" | "-V"
+        );
         if flag && inline.is_some() {
             return Err(format!("{name} takes no value"));
         }
@@ -108,21 +118,42 @@ fn options(arguments: &mut impl Iterator<Item = OsString>) -> Result<Result<Opti
             "--version" | "-V" => return Ok(Err(Command::Version)),
             "--help" | "-h" => return Ok(Err(Command::Help)),
             "--spec" | "--spec-fd" | "--report" | "--report-fd" => {
-                let value = inline.or_else(|| arguments.next()).ok_or_else(|| format!("{name} needs a value"))?;
-                let place = if name.ends_with("-fd") { descriptor(&name, &value)? } else { Place::File(value.into()) };
-                let target = if name.starts_with("--spec") { &mut spec } else { &mut report };
+                let value = inline
+                    .or_else(|| arguments.next())
+                    .ok_or_else(|| format!("{name} needs a value"))?;
+                let place = if name.ends_with("-fd") {
+                    descriptor(&name, &value)?
+                } else {
+                    Place::File(value.into())
+                };
+                let target = if name.starts_with("--spec") {
+                    &mut spec
+                } else {
+                    &mut report
+                };
                 if target.replace(place).is_some() {
-                    return Err(format!("{name} comes after another place for the same thing"));
+                    return Err(format!(
+                        "{name} comes after another place for the same thing"
+                    ));
                 }
             }
             _ => return Err(format!("there is no option {name:?}; see stdbox --help")),
         }
     }
     let standard = |place: Option<Place>| place.unwrap_or(Place::Standard);
-    Ok(Ok(Options { spec: standard(spec), report: standard(report), propagate }))
+    Ok(Ok(Options {
+        spec: standard(spec),
+        report: standard(report),
+        propagate,
+    }))
 }
 
 fn descriptor(name: &str, value: &OsString) -> Result<Place, String> {
-    let number = value.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|&number| number >= 0);
-    number.map(Place::Fd).ok_or_else(|| format!("{name} takes a descriptor number"))
+    let number = value
+        .to_str()
+        .and_then(|text| text.parse::<i32>().ok())
+        .filter(|&number| number >= 0);
+    number
+        .map(Place::Fd)
+        .ok_or_else(|| format!("{name} takes a descriptor number"))
 }

@@ -13,8 +13,13 @@ use stdbox::wire::{Failure, Phase};
 
 /// What the settings of this host say about namespaces.
 pub(crate) fn namespaces() -> Diagnosis {
-    let number = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
-    let kernel = nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
+    let number = |path: &str| {
+        fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+    };
+    let kernel =
+        nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
     Diagnosis {
         max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
         unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
@@ -29,7 +34,9 @@ pub(crate) fn namespaces() -> Diagnosis {
 /// its mount, so its entry in the mount table is missing.
 fn chrooted() -> bool {
     let table = facts::mounts();
-    table.get(table.root()).is_none_or(|mount| !mount.at.is_root())
+    table
+        .get(table.root())
+        .is_none_or(|mount| !mount.at.is_root())
 }
 
 /// What is to be known about this failure.
@@ -37,17 +44,22 @@ pub(crate) fn failure(failure: Failure, plan: &Plan, facts: &HostFacts) -> Diagn
     let mut diagnosis = namespaces();
     match failure.phase {
         Phase::Step => {
-            diagnosis.mounts_changed = facts.mounts.as_ref().is_some_and(|planned| *planned != facts::mounts());
+            diagnosis.mounts_changed = facts
+                .mounts
+                .as_ref()
+                .is_some_and(|planned| *planned != facts::mounts());
         }
         Phase::Cwd => {
             let found = facts::path_fact(&plan.cwd);
-            diagnosis.on_host = matches!(found, PathFact::Directory { .. }).then(|| plan.cwd.clone());
+            diagnosis.on_host =
+                matches!(found, PathFact::Directory { .. }).then(|| plan.cwd.clone());
         }
         Phase::Exec => {
             let on_host = |path: &std::ffi::CString| {
                 let absolute = AbsPath::new(path.to_bytes()).ok()?;
                 let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
-                let runs = fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+                let runs = fs::metadata(path)
+                    .is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
                 (runs && access(path, AccessFlags::X_OK).is_ok()).then_some(absolute)
             };
             diagnosis.on_host = plan.exec.candidates.iter().find_map(on_host);

@@ -11,7 +11,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use stdbox::host::{Caller, Entry, HostFacts, Kind, Listing, MAX_TREE_BYTES, MAX_TREE_ENTRIES, PathFact, Question};
+use stdbox::host::{
+    Caller, Entry, HostFacts, Kind, Listing, MAX_TREE_BYTES, MAX_TREE_ENTRIES, PathFact, Question,
+};
 use stdbox::mountinfo::MountTable;
 use stdbox::plan::{At, Slot};
 use stdbox::text::AbsPath;
@@ -24,7 +26,9 @@ pub(crate) fn caller() -> Caller {
         gid: nix::unistd::getegid().as_raw(),
         // The kernel's settings belong to the initial user namespace's uid 0, by whatever number it is seen here.
         real_root: fs::symlink_metadata("/proc/sys").is_ok_and(|settings| settings.uid() == uid),
-        cwd: std::env::current_dir().ok().and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).ok()),
+        cwd: std::env::current_dir()
+            .ok()
+            .and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).ok()),
         environ: std::env::vars_os()
             .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
             .collect(),
@@ -61,7 +65,10 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
 
 /// The mount table of this moment.
 pub(crate) fn mounts() -> MountTable {
-    MountTable::parse(&fs::read("/proc/self/mountinfo").unwrap_or_default(), fd::mount_id(c"/"))
+    MountTable::parse(
+        &fs::read("/proc/self/mountinfo").unwrap_or_default(),
+        fd::mount_id(c"/"),
+    )
 }
 
 fn os(path: &AbsPath) -> &Path {
@@ -70,7 +77,11 @@ fn os(path: &AbsPath) -> &Path {
 
 /// What is at a path, without following any link.
 pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
-    let opened = match fd::open_plain(libc::AT_FDCWD, path.as_cstr(), libc::O_PATH | libc::O_NOFOLLOW) {
+    let opened = match fd::open_plain(
+        libc::AT_FDCWD,
+        path.as_cstr(),
+        libc::O_PATH | libc::O_NOFOLLOW,
+    ) {
         Ok(opened) => File::from(fd::owned(opened)),
         Err(Errno::ELOOP) => return symlink(path),
         Err(Errno::EACCES) => return PathFact::Denied,
@@ -78,17 +89,25 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
     };
     match opened.metadata() {
         Ok(found) if found.is_symlink() => symlink(path),
-        Ok(found) if found.is_dir() => {
-            PathFact::Directory { mode: found.mode() & 0o7777, mount: fd::is_mount(opened.as_raw_fd()) }
-        }
+        Ok(found) if found.is_dir() => PathFact::Directory {
+            mode: found.mode() & 0o7777,
+            mount: fd::is_mount(opened.as_raw_fd()),
+        },
         Ok(found) => PathFact::Other(kind(os(path), &found)),
         Err(_) => PathFact::Missing,
     }
 }
 
 fn symlink(path: &AbsPath) -> PathFact {
-    let real = fs::canonicalize(os(path)).ok().and_then(|real| AbsPath::new(real.as_os_str().as_bytes()).ok());
-    PathFact::Symlink { real, link: fs::read_link(os(path)).ok().map(|link| link.into_os_string().into_vec()) }
+    let real = fs::canonicalize(os(path))
+        .ok()
+        .and_then(|real| AbsPath::new(real.as_os_str().as_bytes()).ok());
+    PathFact::Symlink {
+        real,
+        link: fs::read_link(os(path))
+            .ok()
+            .map(|link| link.into_os_string().into_vec()),
+    }
 }
 
 fn kind(path: &Path, found: &Metadata) -> Kind {
@@ -96,21 +115,32 @@ fn kind(path: &Path, found: &Metadata) -> Kind {
     if kind.is_dir() {
         Kind::Directory
     } else if kind.is_symlink() {
-        Kind::Symlink(fs::read_link(path).map(|link| link.into_os_string().into_vec()).unwrap_or_default())
+        Kind::Symlink(
+            fs::read_link(path)
+                .map(|link| link.into_os_string().into_vec())
+                .unwrap_or_default(),
+        )
     } else if kind.is_fifo() {
         Kind::Fifo
     } else if kind.is_socket() {
         Kind::Socket
     } else if kind.is_file() {
         let readable = nix::unistd::access(path, nix::unistd::AccessFlags::R_OK).is_ok();
-        Kind::File { bytes: found.len(), readable }
+        Kind::File {
+            bytes: found.len(),
+            readable,
+        }
     } else {
         Kind::Device
     }
 }
 
 fn refused(error: &io::Error) -> Listing {
-    if error.kind() == io::ErrorKind::PermissionDenied { Listing::Denied } else { Listing::Missing }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        Listing::Denied
+    } else {
+        Listing::Missing
+    }
 }
 
 fn list(path: &AbsPath) -> Listing {
@@ -123,7 +153,11 @@ fn list(path: &AbsPath) -> Listing {
         // What vanishes while the directory is read is not in it.
         if let Ok(metadata) = entry.metadata() {
             let kind = kind(&entry.path(), &metadata);
-            entries.push(Entry { name: entry.file_name().into_vec(), kind, mode: metadata.mode() & 0o7777 });
+            entries.push(Entry {
+                name: entry.file_name().into_vec(),
+                kind,
+                mode: metadata.mode() & 0o7777,
+            });
         }
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -170,11 +204,21 @@ fn tmpfs_xattr() -> bool {
 /// the container's own attempt says what is wrong.
 fn stackable(caller: &Caller, paths: &[AbsPath]) -> Vec<bool> {
     let mut answers = Vec::with_capacity(paths.len());
-    let (uid, gid) = (format!("{0} {0} 1\n", caller.uid), format!("{0} {0} 1\n", caller.gid));
-    let maps = [(c"/proc/self/setgroups", "deny"), (c"/proc/self/uid_map", &uid), (c"/proc/self/gid_map", &gid)];
+    let (uid, gid) = (
+        format!("{0} {0} 1\n", caller.uid),
+        format!("{0} {0} 1\n", caller.gid),
+    );
+    let maps = [
+        (c"/proc/self/setgroups", "deny"),
+        (c"/proc/self/uid_map", &uid),
+        (c"/proc/self/gid_map", &gid),
+    ];
     let scratch = |name: char, i: usize| At::below(Slot(0), format!("{name}{i}").as_bytes());
-    let places: Vec<[At; 3]> =
-        paths.iter().enumerate().map(|(i, path)| [At::host(path), scratch('u', i), scratch('w', i)]).collect();
+    let places: Vec<[At; 3]> = paths
+        .iter()
+        .enumerate()
+        .map(|(i, path)| [At::host(path), scratch('u', i), scratch('w', i)])
+        .collect();
     if let Ok((reader, writer)) = fd::pipe() {
         if let Ok((pid, pidfd)) = process::clone(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) {
             if pid == 0 {

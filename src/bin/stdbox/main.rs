@@ -26,10 +26,6 @@ use stdbox::report::{Report, Timing};
 use stdbox::text::Text;
 use sys::{fd, process};
 
-#[cfg(debug_assertions)]
-#[global_allocator]
-static ALLOCATOR: sys::alloc::Tripwire = sys::alloc::Tripwire;
-
 /// The report could not be written.
 const UNDELIVERED: u8 = 3;
 /// The command line is wrong.
@@ -38,7 +34,12 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => serve(&options, run),
-        Ok(Command::Check(options)) => serve(&options, |bytes, channels, _| (Job::from_slice(bytes, channels).map(check), Timing::default())),
+        Ok(Command::Check(options)) => serve(&options, |bytes, channels, _| {
+            (
+                Job::from_slice(bytes, channels).map(check),
+                Timing::default(),
+            )
+        }),
         Ok(Command::Schema(text)) => show(text),
         Ok(Command::Version) => show(concat!("stdbox ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Help) => show(cli::HELP),
@@ -50,30 +51,52 @@ fn main() -> ExitCode {
 }
 
 /// Runs the job that the bytes hold.
-fn run(bytes: &[u8], channels: Channels, stop_signals: &OwnedFd) -> (Result<Outcome, Problem>, Timing) {
+fn run(
+    bytes: &[u8],
+    channels: Channels,
+    stop_signals: &OwnedFd,
+) -> (Result<Outcome, Problem>, Timing) {
     let mut timing = Timing::default();
     let outcome = attempt(bytes, channels, stop_signals, &mut timing);
     (outcome, timing)
 }
 
-fn attempt(bytes: &[u8], channels: Channels, stop_signals: &OwnedFd, timing: &mut Timing) -> Result<Outcome, Problem> {
+fn attempt(
+    bytes: &[u8],
+    channels: Channels,
+    stop_signals: &OwnedFd,
+    timing: &mut Timing,
+) -> Result<Outcome, Problem> {
     let mut clock = Clock::start();
     let job = Job::from_slice(bytes, channels)?;
     streams::check_descriptors(&job)?;
     timing.parse_ns = clock.lap();
-    let mut facts = HostFacts { caller: facts::caller(), ..HostFacts::default() };
+    let mut facts = HostFacts {
+        caller: facts::caller(),
+        ..HostFacts::default()
+    };
     let disk = match &job.scratch {
         Scratch::Disk(place) => Some(scratch::DiskScratch::new(place)?),
         Scratch::Tmpfs { .. } => None,
     };
-    facts.disk_scratch = disk.as_ref().map(|disk| (disk.path().clone(), disk.takes_xattr()));
+    facts.disk_scratch = disk
+        .as_ref()
+        .map(|disk| (disk.path().clone(), disk.takes_xattr()));
     timing.facts_ns = clock.lap();
-    let mut outcome = decide(&job, &mut facts, timing).and_then(|plan| carry_out(&job, &plan, &facts, stop_signals, timing));
+    let mut outcome = decide(&job, &mut facts, timing)
+        .and_then(|plan| carry_out(&job, &plan, &facts, stop_signals, timing));
     if let Some(disk) = disk {
         let left = disk.path().clone();
         if let (Err(errno), Ok(outcome)) = (disk.remove(), &mut outcome) {
-            let message = format!("The scratch directory could not be removed: {}.", errno.desc());
-            outcome.warnings.push(stdbox::problem::Notice::new("scratch-left", Some(left.bytes()), message));
+            let message = format!(
+                "The scratch directory could not be removed: {}.",
+                errno.desc()
+            );
+            outcome.warnings.push(stdbox::problem::Notice::new(
+                "scratch-left",
+                Some(left.bytes()),
+                message,
+            ));
         }
     }
     outcome
@@ -104,10 +127,19 @@ fn carry_out(
     timing: &mut Timing,
 ) -> Result<Outcome, Problem> {
     if let (true, Some(notice)) = (job.strict, plan.degraded.first()) {
-        return Ok(Outcome::before(Verdict::SetupFailed(Box::new(outcome::too_strict(notice)))));
+        return Ok(Outcome::before(Verdict::SetupFailed(Box::new(
+            outcome::too_strict(notice),
+        ))));
     }
     let streams = streams::open(job)?;
-    Ok(supervise::run(job, plan, facts, streams, stop_signals, timing))
+    Ok(supervise::run(
+        job,
+        plan,
+        facts,
+        streams,
+        stop_signals,
+        timing,
+    ))
 }
 
 /// The job with its defaults.
@@ -124,7 +156,9 @@ type Work = fn(&[u8], Channels, &OwnedFd) -> (Result<Outcome, Problem>, Timing);
 /// Reads the job, does the work, and delivers the report: always exactly one.
 fn serve(options: &Options, work: Work) -> ExitCode {
     // From here on a signal to stop waits until the job is running, or over; so there is always a report.
-    let prepared = process::block_signals().and_then(|()| process::stop_signals()).map(fd::owned);
+    let prepared = process::block_signals()
+        .and_then(|()| process::stop_signals())
+        .map(fd::owned);
     let report = open_report(&options.report);
     let (mut report, stop_signals) = match (report, prepared) {
         (Ok(report), Ok(signals)) => (report, signals),
@@ -151,7 +185,9 @@ fn serve(options: &Options, work: Work) -> ExitCode {
             _ => Verdict::SetupFailed(Box::new(problem)),
         })
     });
-    let written = report.write_all(&Report::new(id.as_deref(), &outcome, timing).to_bytes()).and_then(|()| report.flush());
+    let written = report
+        .write_all(&Report::new(id.as_deref(), &outcome, timing).to_bytes())
+        .and_then(|()| report.flush());
     match written {
         Ok(()) => ExitCode::from(outcome.exit_status(options.propagate)),
         Err(error) => undelivered(&error),
@@ -168,14 +204,26 @@ fn open_report(place: &Place) -> io::Result<File> {
     match place {
         Place::Standard => borrow_descriptor(1),
         Place::Fd(number) => borrow_descriptor(*number),
-        Place::File(path) => OpenOptions::new().write(true).create(true).truncate(true).open(path),
+        Place::File(path) => OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path),
     }
 }
 
 fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
     let refuse = |error: io::Error| {
-        let code = if error.kind() == io::ErrorKind::NotFound { Code::NoSuchFile } else { Code::FileRefused };
-        Problem::new(code, Stage::Parse, format!("The job could not be read: {error}."))
+        let code = if error.kind() == io::ErrorKind::NotFound {
+            Code::NoSuchFile
+        } else {
+            Code::FileRefused
+        };
+        Problem::new(
+            code,
+            Stage::Parse,
+            format!("The job could not be read: {error}."),
+        )
     };
     let source = match place {
         Place::Standard => borrow_descriptor(0),
@@ -184,8 +232,14 @@ fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
     };
     let mut bytes = Vec::new();
     let most = json::MAX_BYTES as u64 + 1;
-    source.and_then(|source| source.take(most).read_to_end(&mut bytes)).map_err(refuse)?;
-    if bytes.len() > json::MAX_BYTES { Err(json::too_large()) } else { Ok(bytes) }
+    source
+        .and_then(|source| source.take(most).read_to_end(&mut bytes))
+        .map_err(refuse)?;
+    if bytes.len() > json::MAX_BYTES {
+        Err(json::too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn show(text: &str) -> ExitCode {

@@ -32,27 +32,55 @@ impl DiskScratch {
         let refuse = |operation| {
             move |errno| {
                 let (code, message) = match errno {
-                    Errno::ENOENT => (Code::NoSuchDirectory, "The scratch directory does not exist."),
+                    Errno::ENOENT => (
+                        Code::NoSuchDirectory,
+                        "The scratch directory does not exist.",
+                    ),
                     Errno::ENOTDIR => (Code::NotADirectory, "The scratch path is no directory."),
-                    Errno::ELOOP => (Code::IsSymlink, "The scratch path is or lies behind a symbolic link."),
-                    _ => (Code::ScratchRefused, "The scratch directory cannot be used."),
+                    Errno::ELOOP => (
+                        Code::IsSymlink,
+                        "The scratch path is or lies behind a symbolic link.",
+                    ),
+                    _ => (
+                        Code::ScratchRefused,
+                        "The scratch directory cannot be used.",
+                    ),
                 };
-                Problem::at(code, "/scratch/directory", message).path(place.bytes()).errno(operation, errno)
+                Problem::at(code, "/scratch/directory", message)
+                    .path(place.bytes())
+                    .errno(operation, errno)
             }
         };
-        let open = || fd::open_plain(libc::AT_FDCWD, place.as_cstr(), libc::O_RDONLY | libc::O_DIRECTORY).map(fd::owned);
+        let open = || {
+            fd::open_plain(
+                libc::AT_FDCWD,
+                place.as_cstr(),
+                libc::O_RDONLY | libc::O_DIRECTORY,
+            )
+            .map(fd::owned)
+        };
         let parent = open().map_err(refuse("openat2"))?;
         // While it is held, no other run can take a directory that is made but not locked yet for a left-over.
         let gate = open().map_err(refuse("openat2"))?;
         fd::lock(gate.as_raw_fd(), true).map_err(refuse("flock"))?;
         sweep(parent.as_fd());
-        let name = format!("{PREFIX}{}-{}-{}", nix::unistd::geteuid(), std::process::id(), crate::sys::process::now_ns());
+        let name = format!(
+            "{PREFIX}{}-{}-{}",
+            nix::unistd::geteuid(),
+            std::process::id(),
+            crate::sys::process::now_ns()
+        );
         let path = place.join(name.as_bytes());
         let name = CString::new(name).unwrap_or_default();
         fd::mkdir(parent.as_raw_fd(), &name, 0o700).map_err(refuse("mkdirat"))?;
         let own = open_directory(parent.as_fd(), &name).map_err(refuse("openat2"))?;
         fd::lock(own.as_raw_fd(), false).map_err(refuse("flock"))?;
-        Ok(Self { parent, name, own, path })
+        Ok(Self {
+            parent,
+            name,
+            own,
+            path,
+        })
     }
 
     /// Where it is on the host.
@@ -80,7 +108,8 @@ fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 fn sweep(parent: BorrowedFd<'_>) {
     for name in names(parent).unwrap_or_default() {
         if name.to_bytes().starts_with(PREFIX.as_bytes()) {
-            let unlocked = open_directory(parent, &name).and_then(|left| fd::lock(left.as_raw_fd(), false).map(|()| left));
+            let unlocked = open_directory(parent, &name)
+                .and_then(|left| fd::lock(left.as_raw_fd(), false).map(|()| left));
             if let Ok(_lock) = unlocked {
                 let _next_time = remove_tree(parent, &name);
             }
@@ -90,7 +119,14 @@ fn sweep(parent: BorrowedFd<'_>) {
 
 fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
-    for entry in Dir::openat(directory, c".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
+    for entry in Dir::openat(
+        directory,
+        c".",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?
+    .iter()
+    {
         let entry = entry?;
         if entry.file_name() != c"." && entry.file_name() != c".." {
             names.push(entry.file_name().to_owned());

@@ -31,17 +31,29 @@ pub(crate) fn check_descriptors(job: &Job) -> Result<(), Problem> {
     if let Input::Fd(number) = job.stdin {
         wanted.push((number, "/stdin".into()));
     }
-    for (output, at) in [(Some(&job.stdout), "/stdout"), (job.stderr.as_ref(), "/stderr")] {
+    for (output, at) in [
+        (Some(&job.stdout), "/stdout"),
+        (job.stderr.as_ref(), "/stderr"),
+    ] {
         if let Some(Output::Fd(number)) = output {
             wanted.push((*number, at.into()));
         }
     }
-    wanted.extend(job.fds.iter().enumerate().map(|(i, number)| (*number, format!("/fds/{i}"))));
+    wanted.extend(
+        job.fds
+            .iter()
+            .enumerate()
+            .map(|(i, number)| (*number, format!("/fds/{i}"))),
+    );
     for (number, at) in wanted {
         if let Err(errno) = fd::inherited_flags(number) {
-            return Err(Problem::at(Code::BadDescriptor, at, format!("Descriptor {number} is not open in stdbox."))
-                .errno("fcntl", errno)
-                .hint("The program that starts stdbox must pass it on, without close-on-exec."));
+            return Err(Problem::at(
+                Code::BadDescriptor,
+                at,
+                format!("Descriptor {number} is not open in stdbox."),
+            )
+            .errno("fcntl", errno)
+            .hint("The program that starts stdbox must pass it on, without close-on-exec."));
         }
     }
     Ok(())
@@ -58,7 +70,8 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
     };
     for (file, at) in truncate {
         nix::unistd::ftruncate(&file, 0).map_err(|errno| {
-            Problem::at(Code::FileRefused, at, "The file could not be emptied.").errno("ftruncate", errno)
+            Problem::at(Code::FileRefused, at, "The file could not be emptied.")
+                .errno("ftruncate", errno)
         })?;
     }
     let child = [stdin, out, err];
@@ -67,7 +80,13 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
     for (number, source) in streams.chain(job.fds.iter().map(|&kept| (kept, kept))) {
         reopen.extend(directory(number, source));
     }
-    Ok(Streams { child, feed, stdout, stderr, reopen })
+    Ok(Streams {
+        child,
+        feed,
+        stdout,
+        stderr,
+        reopen,
+    })
 }
 
 /// How to open again a descriptor that is a directory.
@@ -83,7 +102,9 @@ fn directory(number: i32, source: i32) -> Option<(i32, CString, i32)> {
 
 /// A copy with a number that is none of the standard ones, so that putting it in place overwrites no other.
 fn copy(source: i32, at: &str) -> Result<OwnedFd, Problem> {
-    fd::duplicate(source, 3).map(fd::owned).map_err(|errno| no_descriptor(errno, at))
+    fd::duplicate(source, 3)
+        .map(fd::owned)
+        .map_err(|errno| no_descriptor(errno, at))
 }
 
 fn no_descriptor(errno: Errno, at: &str) -> Problem {
@@ -100,22 +121,41 @@ fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, 
     let at = format!("{at}/{field}");
     let refuse = |errno: Errno| {
         let (code, message) = match errno {
-            Errno::ENOENT => (Code::NoSuchFile, "The file does not exist, or its directory does not."),
+            Errno::ENOENT => (
+                Code::NoSuchFile,
+                "The file does not exist, or its directory does not.",
+            ),
             Errno::EISDIR => (Code::FileRefused, "This is a directory."),
-            Errno::ENXIO => (Code::FileRefused, "This is a named pipe that nobody reads, or a socket."),
+            Errno::ENXIO => (
+                Code::FileRefused,
+                "This is a named pipe that nobody reads, or a socket.",
+            ),
             _ => (Code::FileRefused, "The file could not be opened."),
         };
-        Problem::at(code, at.clone(), message).path(path.to_bytes()).errno("openat2", errno)
+        Problem::at(code, at.clone(), message)
+            .path(path.to_bytes())
+            .errno("openat2", errno)
     };
-    let opened = fd::open(libc::AT_FDCWD, path, flags | libc::O_NONBLOCK | libc::O_NOCTTY, 0o666).map_err(refuse)?;
+    let opened = fd::open(
+        libc::AT_FDCWD,
+        path,
+        flags | libc::O_NONBLOCK | libc::O_NOCTTY,
+        0o666,
+    )
+    .map_err(refuse)?;
     let file = fs::File::from(fd::owned(opened));
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(refuse(Errno::EISDIR));
     }
-    let waiting = fd::flags(opened).and_then(|flags| fd::set_flags(opened, flags & !libc::O_NONBLOCK));
+    let waiting =
+        fd::flags(opened).and_then(|flags| fd::set_flags(opened, flags & !libc::O_NONBLOCK));
     waiting.map_err(refuse)?;
     // stdbox may have been started without standard streams.
-    if opened < 3 { copy(opened, &at) } else { Ok(file.into()) }
+    if opened < 3 {
+        copy(opened, &at)
+    } else {
+        Ok(file.into())
+    }
 }
 
 fn input(input: &Input) -> Result<(OwnedFd, Option<(OwnedFd, Vec<u8>)>), Problem> {
@@ -137,12 +177,20 @@ fn pipe(at: &str) -> Result<(OwnedFd, OwnedFd), Problem> {
 }
 
 fn copy_if_low(end: OwnedFd, at: &str) -> Result<OwnedFd, Problem> {
-    if end.as_raw_fd() < 3 { copy(end.as_raw_fd(), at) } else { Ok(end) }
+    if end.as_raw_fd() < 3 {
+        copy(end.as_raw_fd(), at)
+    } else {
+        Ok(end)
+    }
 }
 
 type Opened = (OwnedFd, Option<(OwnedFd, u64)>);
 
-fn output(output: &Output, at: &str, truncate: &mut Vec<(OwnedFd, String)>) -> Result<Opened, Problem> {
+fn output(
+    output: &Output,
+    at: &str,
+    truncate: &mut Vec<(OwnedFd, String)>,
+) -> Result<Opened, Problem> {
     match output {
         Output::Null => Ok((null(libc::O_WRONLY, at)?, None)),
         Output::Fd(number) => Ok((copy(*number, at)?, None)),
@@ -153,7 +201,8 @@ fn output(output: &Output, at: &str, truncate: &mut Vec<(OwnedFd, String)>) -> R
         Output::File { path, append } => {
             let add = if *append { libc::O_APPEND } else { 0 };
             let file = open_file(path, libc::O_WRONLY | libc::O_CREAT | add, at, "file")?;
-            let regular = fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok_and(|found| found.is_file());
+            let regular = fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd()))
+                .is_ok_and(|found| found.is_file());
             if !append && regular {
                 truncate.push((copy(file.as_raw_fd(), at)?, format!("{at}/file")));
             }

@@ -51,8 +51,13 @@ struct Capture {
 impl Capture {
     fn new((from, most): (OwnedFd, u64)) -> Self {
         // Only this end waits never: after the job it is read until it is empty.
-        let _blocking = fd::flags(from.as_raw_fd()).and_then(|flags| fd::set_flags(from.as_raw_fd(), flags | libc::O_NONBLOCK));
-        Self { from: Some(from), most: usize::try_from(most).unwrap_or(usize::MAX), captured: Captured::default() }
+        let _blocking = fd::flags(from.as_raw_fd())
+            .and_then(|flags| fd::set_flags(from.as_raw_fd(), flags | libc::O_NONBLOCK));
+        Self {
+            from: Some(from),
+            most: usize::try_from(most).unwrap_or(usize::MAX),
+            captured: Captured::default(),
+        }
     }
 
     /// Reads what is there. What does not fit is read and dropped, so that the target never waits.
@@ -63,7 +68,9 @@ impl Capture {
                 Ok(count) => {
                     self.captured.bytes += count as u64;
                     let room = self.most - self.captured.kept.len();
-                    self.captured.kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or(b""));
+                    self.captured
+                        .kept
+                        .extend_from_slice(buffer.get(..count.min(room)).unwrap_or(b""));
                     if count < buffer.len() {
                         return;
                     }
@@ -123,7 +130,10 @@ pub(crate) fn run(
             Err(_) => break 0,
         }
     };
-    for capture in [&mut running.stdout, &mut running.stderr].into_iter().flatten() {
+    for capture in [&mut running.stdout, &mut running.stderr]
+        .into_iter()
+        .flatten()
+    {
         capture.read(&mut buffer);
     }
     let ended = process::now_ns();
@@ -138,9 +148,18 @@ pub(crate) fn run(
 fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
-    let Streams { child: ends, feed, stdout, stderr, reopen } = streams;
+    let Streams {
+        child: ends,
+        feed,
+        stdout,
+        stderr,
+        reopen,
+    } = streams;
     let [stdin, out, err] = &ends;
+    // The deepest thing that runs on it is the building of a tree for an init-less job.
+    let mut stack = vec![0u128; 4096];
     let image = Image {
+        stack: process::StackEnd::of(&mut stack),
         records: writer.as_raw_fd(),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         reopen,
@@ -148,14 +167,19 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         envp: process::Pointers::new(&plan.exec.envp),
     };
     let mut slots = vec![-1; plan.slots];
-    let network = if plan.own_network { libc::CLONE_NEWNET } else { 0 };
+    let network = if plan.own_network {
+        libc::CLONE_NEWNET
+    } else {
+        0
+    };
     let (init, pidfd) = process::clone(process::NAMESPACES | network)?;
     if init == 0 {
         alloc::arm();
         child::run(plan, &image, &mut slots);
     }
     if let Some((feed, _)) = &feed {
-        let _blocking = fd::flags(feed.as_raw_fd()).and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));
+        let _blocking = fd::flags(feed.as_raw_fd())
+            .and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));
     }
     Ok(Running {
         init,
@@ -177,21 +201,41 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
 impl Running {
     /// Waits for the next thing to happen, and acts on it.
     fn turn(&mut self, job: &Job, stop_signals: &OwnedFd, buffer: &mut [u8]) {
-        let wait = |fd: Option<&OwnedFd>, events| pollfd { fd: fd.map_or(-1, AsRawFd::as_raw_fd), events, revents: 0 };
-        let captured = |capture: &Option<Capture>| capture.as_ref().and_then(|c| c.from.as_ref()).map(AsRawFd::as_raw_fd);
+        let wait = |fd: Option<&OwnedFd>, events| pollfd {
+            fd: fd.map_or(-1, AsRawFd::as_raw_fd),
+            events,
+            revents: 0,
+        };
+        let captured = |capture: &Option<Capture>| {
+            capture
+                .as_ref()
+                .and_then(|c| c.from.as_ref())
+                .map(AsRawFd::as_raw_fd)
+        };
         let mut fds = [
             wait(self.records.as_ref(), POLLIN),
             wait(Some(stop_signals), POLLIN),
             wait(self.feed.as_ref().map(|(to, ..)| to), POLLOUT),
-            pollfd { fd: captured(&self.stdout).unwrap_or(-1), events: POLLIN, revents: 0 },
-            pollfd { fd: captured(&self.stderr).unwrap_or(-1), events: POLLIN, revents: 0 },
+            pollfd {
+                fd: captured(&self.stdout).unwrap_or(-1),
+                events: POLLIN,
+                revents: 0,
+            },
+            pollfd {
+                fd: captured(&self.stderr).unwrap_or(-1),
+                events: POLLIN,
+                revents: 0,
+            },
         ];
         let now = process::now_ns();
-        let timeout = self.deadline(job).map(|deadline| deadline.saturating_sub(now));
+        let timeout = self
+            .deadline(job)
+            .map(|deadline| deadline.saturating_sub(now));
         if fd::poll(&mut fds, timeout).is_err() {
             return;
         }
-        let [records, signals, feed, out, err] = fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR) != 0);
+        let [records, signals, feed, out, err] =
+            fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR) != 0);
         if out || err {
             for (capture, ready) in [(&mut self.stdout, out), (&mut self.stderr, err)] {
                 if let (Some(capture), true) = (capture, ready) {
@@ -215,7 +259,10 @@ impl Running {
 
     fn deadline(&self, job: &Job) -> Option<u64> {
         match self.pressure {
-            Pressure::None => self.ready_ns.zip(job.limits.wall_time_ms).map(|(ready, ms)| ready + ms * 1_000_000),
+            Pressure::None => self
+                .ready_ns
+                .zip(job.limits.wall_time_ms)
+                .map(|(ready, ms)| ready + ms * 1_000_000),
             Pressure::Asked(at) | Pressure::Ending(at) => Some(at),
             Pressure::Killed => None,
         }
@@ -228,7 +275,9 @@ impl Running {
         }
         match self.pressure {
             Pressure::None => self.end(Stop::Limit(Limit::WallTime), job),
-            Pressure::Asked(_) => self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS)),
+            Pressure::Asked(_) => {
+                self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS))
+            }
             Pressure::Ending(_) | Pressure::Killed => self.press(libc::SIGKILL, Pressure::Killed),
         }
     }
@@ -244,7 +293,10 @@ impl Running {
             // There is no target yet that could be asked, and no use that could be reported.
             self.press(libc::SIGKILL, Pressure::Killed);
         } else if job.limits.grace_ms > 0 {
-            self.press(libc::SIGTERM, Pressure::Asked(now + job.limits.grace_ms * 1_000_000));
+            self.press(
+                libc::SIGTERM,
+                Pressure::Asked(now + job.limits.grace_ms * 1_000_000),
+            );
         } else {
             self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS));
         }
@@ -257,7 +309,9 @@ impl Running {
     }
 
     fn write_feed(&mut self) {
-        let Some((to, bytes, done)) = &mut self.feed else { return };
+        let Some((to, bytes, done)) = &mut self.feed else {
+            return;
+        };
         let rest = bytes.get(*done..).unwrap_or(b"");
         match fd::write(to.as_raw_fd(), rest) {
             Ok(count) => *done += count,
@@ -286,8 +340,20 @@ impl Running {
             Record::Ready { at_ns } => self.ready_ns = Some(at_ns),
             Record::Failed(failure) => self.failed = Some(failure),
             Record::Skipped(failure) => self.skipped.push(failure),
-            Record::Exited { status, at_ns, rusage, scratch_bytes } => {
-                self.exited = Some((Target { status, rusage, scratch_bytes }, at_ns));
+            Record::Exited {
+                status,
+                at_ns,
+                rusage,
+                scratch_bytes,
+            } => {
+                self.exited = Some((
+                    Target {
+                        status,
+                        rusage,
+                        scratch_bytes,
+                    },
+                    at_ns,
+                ));
             }
             Record::Garbled => self.garbled = true,
         }
@@ -297,9 +363,14 @@ impl Running {
         let mut outcome = Outcome::before(Verdict::Cancelled);
         outcome.warnings.clone_from(&plan.warnings);
         outcome.degraded.clone_from(&plan.degraded);
-        outcome.degraded.extend(self.skipped.iter().filter_map(|&skipped| outcome::skipped(skipped, plan)));
+        outcome.degraded.extend(
+            self.skipped
+                .iter()
+                .filter_map(|&skipped| outcome::skipped(skipped, plan)),
+        );
         if let Some(failure) = self.failed {
-            let problem = outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
+            let problem =
+                outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
             outcome.verdict = Verdict::SetupFailed(Box::new(problem));
             return outcome;
         }
@@ -309,10 +380,12 @@ impl Running {
         outcome.verdict = match (self.stop, self.exited) {
             (Some(Stop::Limit(limit)), _) => Verdict::LimitExceeded(limit),
             (Some(Stop::Cancelled), _) => Verdict::Cancelled,
-            (None, Some((target, _))) if !self.garbled => match (target.exit_code(), target.signal()) {
-                (Some(code), _) => Verdict::Exited(code),
-                (None, signal) => Verdict::Signaled(signal.unwrap_or(0)),
-            },
+            (None, Some((target, _))) if !self.garbled => {
+                match (target.exit_code(), target.signal()) {
+                    (Some(code), _) => Verdict::Exited(code),
+                    (None, signal) => Verdict::Signaled(signal.unwrap_or(0)),
+                }
+            }
             (None, _) if self.garbled => Verdict::SetupFailed(Box::new(Problem::new(
                 Code::Internal,
                 Stage::Namespaces,

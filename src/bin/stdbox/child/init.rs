@@ -19,6 +19,7 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
         first = keep + 1;
     }
     let _unsupported = fd::close_range(first, u32::MAX, false);
+    // It has none already, but for an init that stands outside the target's own pid namespace.
     if process::drop_capabilities().is_err() {
         process::exit(1);
     }
@@ -38,7 +39,15 @@ fn reap(image: &Image, target: i32, scratch: i32) {
         if pid == target {
             let at_ns = process::now_ns();
             let scratch_bytes = fd::statfs(scratch).map_or(0, |(_, used)| used);
-            let _parent_gone = say(image, Record::Exited { status, at_ns, rusage, scratch_bytes });
+            let _parent_gone = say(
+                image,
+                Record::Exited {
+                    status,
+                    at_ns,
+                    rusage,
+                    scratch_bytes,
+                },
+            );
             process::exit(0);
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Image {
     pub(crate) argv: process::Pointers,
     /// Environment.
     pub(crate) envp: process::Pointers,
+    /// The end of a stack for the target's process, until it has a memory of its own.
+    pub(crate) stack: process::StackEnd,
 }
 
 /// One descriptor for each slot of the plan; -1 where there is none.
@@ -45,7 +47,12 @@ type Done = Result<(), Failure>;
 
 /// Where a failed call belongs.
 fn fault(phase: Phase, index: u32, call: Call) -> impl Fn(Errno) -> Failure {
-    move |errno| Failure { phase, index, call, errno: errno as i32 }
+    move |errno| Failure {
+        phase,
+        index,
+        call,
+        errno: errno as i32,
+    }
 }
 
 fn say(image: &Image, record: Record) -> Result<(), Errno> {
@@ -68,32 +75,37 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // If the parent died before this call, nobody reads `Ready`, and the target does not start.
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     write_id_maps(plan)?;
+    // Only now: the files of the id maps belong to the process as long as it can be dumped.
     let umask = process::umask(0);
-    if plan.init {
+    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
+    let own_pids = if plan.init {
         build(plan, image, slots)?;
-        start(plan, image, slots, umask, 0)
+        target::drop_privileges()?;
+        0
     } else {
         // The target is pid 1 of a namespace of its own, below an init that ends it with the parent.
-        start(plan, image, slots, umask, libc::CLONE_NEWPID)
-    }
-}
-
-/// Makes the process of the target, and becomes init.
-fn start(plan: &Plan, image: &Image, slots: &mut Slots, umask: u32, own_pids: i32) -> Result<Infallible, Failure> {
-    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
-    let (pid, pidfd) = process::clone(own_pids).map_err(fault(Phase::Fork, 0, Call::Clone))?;
-    if pid != 0 {
-        fd::close(pidfd);
-        let scratch = plan.scratch.and_then(|slot| slots.get(slot.0)).copied().unwrap_or(-1);
-        init::run(image, pid, if own_pids == 0 { scratch } else { -1 })
-    }
-    let failed = |Err(failure): Result<Infallible, Failure>| fail(image, failure);
-    if own_pids != 0 {
-        if let Err(failure) = build(plan, image, slots) {
-            fail(image, failure)
-        }
-    }
-    failed(target::run(plan, image, umask))
+        libc::CLONE_NEWPID
+    };
+    let scratch = plan
+        .scratch
+        .and_then(|slot| slots.get(slot.0))
+        .copied()
+        .unwrap_or(-1);
+    let mut target = || {
+        let built = if plan.init {
+            Ok(())
+        } else {
+            build(plan, image, slots).and_then(|()| target::drop_privileges())
+        };
+        let Err(failure) = built.and_then(|()| target::run(plan, image, umask));
+        fail(image, failure)
+    };
+    let pid = process::clone_sharing(own_pids, image.stack, &mut target).map_err(fault(
+        Phase::Fork,
+        0,
+        Call::Clone,
+    ))?;
+    init::run(image, pid, if plan.init { scratch } else { -1 })
 }
 
 fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
@@ -116,7 +128,11 @@ fn write_id_maps(plan: &Plan) -> Done {
         (c"/proc/self/gid_map", &plan.id_maps.gid),
     ];
     for (path, text) in files {
-        let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(Phase::IdMaps, 0, Call::Open))?;
+        let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(
+            Phase::IdMaps,
+            0,
+            Call::Open,
+        ))?;
         let written = fd::write_all(file, text).map_err(fault(Phase::IdMaps, 0, Call::Write));
         // Closed at once: a file open for writing keeps its mount from becoming read-only.
         fd::close(file);

@@ -22,21 +22,32 @@ fn by(call: Call) -> impl Fn(Errno) -> Fault {
 pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
     let limit = more_descriptors(plan.slots)?;
     for (index, placed) in (0..).zip(&plan.steps) {
-        let failure = |(call, errno): Fault| Failure { phase: Phase::Step, index, call, errno: errno as i32 };
+        let failure = |(call, errno): Fault| Failure {
+            phase: Phase::Step,
+            index,
+            call,
+            errno: errno as i32,
+        };
         match step(&placed.step, slots) {
             Ok(None) => {}
             Ok(Some((call, errno))) => {
-                say(image, Record::Skipped(failure((call, errno)))).map_err(|errno| failure((Call::Write, errno)))?;
+                say(image, Record::Skipped(failure((call, errno))))
+                    .map_err(|errno| failure((Call::Write, errno)))?;
             }
             Err((call, errno)) if may_skip(&placed.step, errno) => {
-                say(image, Record::Skipped(failure((call, errno)))).map_err(|errno| failure((Call::Write, errno)))?;
+                say(image, Record::Skipped(failure((call, errno))))
+                    .map_err(|errno| failure((Call::Write, errno)))?;
             }
             Err(other) => return Err(failure(other)),
         }
     }
     if let Some(limit) = limit {
         let resource = libc::RLIMIT_NOFILE as u32;
-        process::set_limit(resource, Some(limit)).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+        process::set_limit(resource, Some(limit)).map_err(fault(
+            Phase::Limits,
+            0,
+            Call::PrLimit,
+        ))?;
     }
     Ok(())
 }
@@ -48,15 +59,27 @@ fn more_descriptors(slots: usize) -> Result<Option<(u64, u64)>, Failure> {
         return Ok(None);
     }
     let resource = libc::RLIMIT_NOFILE as u32;
-    let (soft, hard) = process::set_limit(resource, None).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
-    process::set_limit(resource, Some((hard, hard))).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+    let (soft, hard) =
+        process::set_limit(resource, None).map_err(fault(Phase::Limits, 0, Call::PrLimit))?;
+    process::set_limit(resource, Some((hard, hard))).map_err(fault(
+        Phase::Limits,
+        0,
+        Call::PrLimit,
+    ))?;
     Ok(Some((soft, hard)))
 }
 
 /// What an optional step is about may have vanished since the plan was made.
 fn may_skip(step: &Step, errno: Errno) -> bool {
-    let optional = matches!(step, Step::Overlay { optional: true, .. } | Step::Clone { optional: true, .. });
-    optional && matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP)
+    let optional = matches!(
+        step,
+        Step::Overlay { optional: true, .. } | Step::Clone { optional: true, .. }
+    );
+    optional
+        && matches!(
+            errno,
+            Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP
+        )
 }
 
 fn fd_of(slots: &Slots, slot: Slot) -> i32 {
@@ -78,9 +101,19 @@ fn start(slots: &Slots, at: &At) -> i32 {
 
 /// Calls with a directory descriptor and a path below it. A path of several components is opened first without following
 /// any symbolic link: whoever can write to the host's tree could have put one there since the plan was made.
-fn resolved<T>(slots: &Slots, at: &At, call: Call, then: impl Fn(i32, &CStr) -> Result<T, Errno>) -> Result<T, Fault> {
+fn resolved<T>(
+    slots: &Slots,
+    at: &At,
+    call: Call,
+    then: impl Fn(i32, &CStr) -> Result<T, Errno>,
+) -> Result<T, Fault> {
     let start = start(slots, at);
-    let slashes = at.path.to_bytes().iter().filter(|&&byte| byte == b'/').count();
+    let slashes = at
+        .path
+        .to_bytes()
+        .iter()
+        .filter(|&&byte| byte == b'/')
+        .count();
     let deep = match at.base {
         Base::Host => slashes > 1,
         Base::Tree(_) => slashes > 0,
@@ -89,7 +122,8 @@ fn resolved<T>(slots: &Slots, at: &At, call: Call, then: impl Fn(i32, &CStr) -> 
     if !deep {
         return then(start, &at.path).map_err(by(call));
     }
-    let place = fd::open_plain(start, &at.path, libc::O_PATH | libc::O_NOFOLLOW).map_err(by(Call::Open))?;
+    let place =
+        fd::open_plain(start, &at.path, libc::O_PATH | libc::O_NOFOLLOW).map_err(by(Call::Open))?;
     let result = then(place, c"").map_err(by(call));
     fd::close(place);
     result
@@ -107,7 +141,13 @@ fn bits(attributes: Attributes) -> u64 {
 fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
     let mut given_up = None;
     match step {
-        Step::NewFs { slot, fstype, options, attributes, read_only_fallback } => {
+        Step::NewFs {
+            slot,
+            fstype,
+            options,
+            attributes,
+            read_only_fallback,
+        } => {
             let fs = mount::fs_open(fstype).map_err(by(Call::FsOpen))?;
             for (key, value) in options {
                 mount::fs_config(fs, key, value.as_deref()).map_err(by(Call::FsConfig))?;
@@ -123,30 +163,48 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             put(slots, *slot, made.map_err(by(Call::FsMount))?);
             fd::close(fs);
         }
-        Step::Overlay { slot, lower, upper, work, userxattr, keep_read_only, optional: _ } => {
+        Step::Overlay {
+            slot,
+            lower,
+            upper,
+            work,
+            userxattr,
+            keep_read_only,
+            optional: _,
+        } => {
             let made = overlay(slots, lower, upper, work, *userxattr, *keep_read_only)?;
             put(slots, *slot, made);
         }
-        Step::Clone { slot, from, recursive, optional: _ } => {
-            let made =
-                resolved(slots, from, Call::OpenTree, |place, path| mount::clone_tree(place, path, *recursive))?;
+        Step::Clone {
+            slot,
+            from,
+            recursive,
+            optional: _,
+        } => {
+            let made = resolved(slots, from, Call::OpenTree, |place, path| {
+                mount::clone_tree(place, path, *recursive)
+            })?;
             put(slots, *slot, made);
         }
         Step::Open { slot, at } => {
             let flags = libc::O_PATH | libc::O_DIRECTORY;
-            let opened = fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))?;
+            let opened =
+                fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))?;
             put(slots, *slot, opened);
         }
         Step::Restrict { at, attributes } => {
             // A slot without a descriptor belongs to an optional step that was left out.
             if start(slots, at) != -1 {
-                mount::restrict(start(slots, at), &at.path, bits(*attributes)).map_err(by(Call::MountSetAttr))?;
+                mount::restrict(start(slots, at), &at.path, bits(*attributes))
+                    .map_err(by(Call::MountSetAttr))?;
             }
         }
         Step::Attach { slot, at, keep } => {
             let mount = fd_of(slots, *slot);
             if mount != -1 && start(slots, at) != -1 {
-                resolved(slots, at, Call::MoveMount, |place, path| mount::attach(mount, place, path))?;
+                resolved(slots, at, Call::MoveMount, |place, path| {
+                    mount::attach(mount, place, path)
+                })?;
                 if !keep {
                     fd::close(mount);
                     put(slots, *slot, -1);
@@ -169,7 +227,9 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             };
             fd::mknod(start(slots, at), &at.path, kind | *mode).map_err(by(Call::MkNod))?;
         }
-        Step::Symlink { at, to } => fd::symlink(to, start(slots, at), &at.path).map_err(by(Call::Symlink))?,
+        Step::Symlink { at, to } => {
+            fd::symlink(to, start(slots, at), &at.path).map_err(by(Call::Symlink))?
+        }
         Step::Write { at, bytes, mode } => {
             let file = create(slots, at, *mode)?;
             fd::write_all(file, bytes).map_err(by(Call::Write))?;
@@ -214,7 +274,11 @@ pub(super) fn overlay(
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))
     };
-    let layers = [(c"lowerdir", open(lower)?), (c"upperdir", open(upper)?), (c"workdir", open(work)?)];
+    let layers = [
+        (c"lowerdir", open(lower)?),
+        (c"upperdir", open(upper)?),
+        (c"workdir", open(work)?),
+    ];
     let fs = mount::fs_open(c"overlay").map_err(by(Call::FsOpen))?;
     for (key, layer) in layers {
         let mut link = [0; LINK];
@@ -253,7 +317,11 @@ fn inherited(flags: u64, keep_read_only: bool) -> u64 {
         | bit(libc::ST_NOEXEC, mount::ATTR_NOEXEC)
         | bit(libc::ST_NODIRATIME, mount::ATTR_NODIRATIME)
         | bit(NOSYMFOLLOW, mount::ATTR_NOSYMFOLLOW)
-        | if keep_read_only { bit(libc::ST_RDONLY, mount::ATTR_RDONLY) } else { 0 }
+        | if keep_read_only {
+            bit(libc::ST_RDONLY, mount::ATTR_RDONLY)
+        } else {
+            0
+        }
         | atime
 }
 

@@ -1,7 +1,7 @@
 //! The target's process, from its birth to `execve`. Ring 2.
 //!
-//! The order leaves no gap: what needs a capability comes before the capabilities go, and the filter comes last, so that it
-//! need not allow what only stdbox does.
+//! It shares init's memory, and init waits, until `execve` gives it a memory of its own; so nothing is copied for it. The
+//! capabilities are gone before it is born, and the filter comes last, so that it need not allow what only stdbox does.
 
 use super::{Done, Image, fault, say};
 use crate::sys::{fd, process};
@@ -17,21 +17,36 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
     process::new_session().map_err(fault(Phase::Session, 0, Call::SetSid))?;
     descriptors(plan, image)?;
     for (index, (limit, value)) in (0..).zip(&plan.rlimits) {
-        process::set_limit(resource(*limit), Some((*value, *value))).map_err(fault(Phase::Limits, index, Call::PrLimit))?;
+        process::set_limit(resource(*limit), Some((*value, *value))).map_err(fault(
+            Phase::Limits,
+            index,
+            Call::PrLimit,
+        ))?;
     }
     process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
     process::umask(umask);
-    process::lock_securebits().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
-    process::empty_bounding_set().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
-    process::drop_capabilities().map_err(fault(Phase::Capabilities, 0, Call::CapSet))?;
-    process::set_no_new_privileges().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
     process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;
     if !plan.filter.is_empty() {
         process::install_filter(&plan.filter).map_err(fault(Phase::Filter, 0, Call::Seccomp))?;
     }
     // Without a parent to read it, the target must not run: it would have nobody to end it.
-    say(image, Record::Ready { at_ns: process::now_ns() }).map_err(fault(Phase::Exec, 0, Call::Write))?;
+    say(
+        image,
+        Record::Ready {
+            at_ns: process::now_ns(),
+        },
+    )
+    .map_err(fault(Phase::Exec, 0, Call::Write))?;
     Err(execute(plan, image))
+}
+
+/// Gives up every capability, and every way to get one back. Init does it before there is a target, so that no process of
+/// the container has any while the target runs.
+pub(super) fn drop_privileges() -> Done {
+    process::lock_securebits().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
+    process::empty_bounding_set().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
+    process::drop_capabilities().map_err(fault(Phase::Capabilities, 0, Call::CapSet))?;
+    process::set_no_new_privileges().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))
 }
 
 const fn resource(limit: Rlimit) -> u32 {
@@ -47,18 +62,30 @@ const fn resource(limit: Rlimit) -> u32 {
 /// The standard streams and the kept descriptors stay; everything else goes with `execve`.
 fn descriptors(plan: &Plan, image: &Image) -> Done {
     for (number, &stream) in (0..).zip(&image.streams) {
-        fd::dup_onto(stream, number).map_err(fault(Phase::Descriptors, number.unsigned_abs(), Call::Dup))?;
+        fd::dup_onto(stream, number).map_err(fault(
+            Phase::Descriptors,
+            number.unsigned_abs(),
+            Call::Dup,
+        ))?;
     }
     // A directory descriptor would lead to the host's tree, whatever is mounted over it: the container's own takes its place.
     for (number, path, flags) in &image.reopen {
         let index = number.unsigned_abs();
-        let own = fd::open_plain(libc::AT_FDCWD, path, *flags).map_err(fault(Phase::Descriptors, index, Call::Open))?;
+        let own = fd::open_plain(libc::AT_FDCWD, path, *flags).map_err(fault(
+            Phase::Descriptors,
+            index,
+            Call::Open,
+        ))?;
         fd::dup_onto(own, *number).map_err(fault(Phase::Descriptors, index, Call::Dup))?;
     }
     let mut first = 3;
     for &kept in &plan.fds {
         let kept = kept.unsigned_abs();
-        fd::close_range(first, kept.saturating_sub(1), true).map_err(fault(Phase::Descriptors, kept, Call::CloseRange))?;
+        fd::close_range(first, kept.saturating_sub(1), true).map_err(fault(
+            Phase::Descriptors,
+            kept,
+            Call::CloseRange,
+        ))?;
         first = kept + 1;
     }
     fd::close_range(first, u32::MAX, true).map_err(fault(Phase::Descriptors, 0, Call::CloseRange))

@@ -19,9 +19,21 @@ const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 
 fn open_how(at: c_int, path: &CStr, flags: c_int, mode: u32, resolve: u64) -> Result<c_int, Errno> {
     let flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
-    let how = OpenHow { flags, mode: mode.into(), resolve };
+    let how = OpenHow {
+        flags,
+        mode: mode.into(),
+        resolve,
+    };
     // SAFETY: `path` ends in NUL, `how` has the size that is passed, and both outlive the call, which writes to neither.
-    as_fd(unsafe { libc::syscall(SYS_OPENAT2, at, path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+    as_fd(unsafe {
+        libc::syscall(
+            SYS_OPENAT2,
+            at,
+            path.as_ptr(),
+            &raw const how,
+            size_of::<OpenHow>(),
+        )
+    })
 }
 
 /// Opens a path that has no symbolic link in it, close-on-exec.
@@ -38,7 +50,13 @@ pub(crate) fn open_plain(at: c_int, path: &CStr, flags: c_int) -> Result<c_int, 
 /// openat2(2)
 pub(crate) fn open(at: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<c_int, Errno> {
     // Unlike open(2), openat2 refuses a mode that it has no use for.
-    open_how(at, path, flags, if flags & libc::O_CREAT != 0 { mode } else { 0 }, 0)
+    open_how(
+        at,
+        path,
+        flags,
+        if flags & libc::O_CREAT != 0 { mode } else { 0 },
+        0,
+    )
 }
 
 /// # References
@@ -143,7 +161,10 @@ pub(crate) fn statfs(fd: c_int) -> Result<(u64, u64), Errno> {
     // SAFETY: all-zero bytes are a valid `statfs`, and the kernel has filled it in.
     let answer = unsafe { answer.assume_init() };
     let used = answer.f_blocks.saturating_sub(answer.f_bfree);
-    Ok((u64::try_from(answer.f_flags).unwrap_or(0), used.saturating_mul(u64::try_from(answer.f_bsize).unwrap_or(0))))
+    Ok((
+        u64::try_from(answer.f_flags).unwrap_or(0),
+        used.saturating_mul(u64::try_from(answer.f_bsize).unwrap_or(0)),
+    ))
 }
 
 /// Whether an extended attribute of the `user` class can be set.
@@ -152,7 +173,8 @@ pub(crate) fn statfs(fd: c_int) -> Result<(u64, u64), Errno> {
 /// fsetxattr(2)
 pub(crate) fn takes_user_xattr(fd: c_int) -> bool {
     // SAFETY: the name ends in NUL, the value is one byte long, and both are constants.
-    let result = unsafe { libc::fsetxattr(fd, c"user.stdbox".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
+    let result =
+        unsafe { libc::fsetxattr(fd, c"user.stdbox".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
     result == 0
 }
 
@@ -181,7 +203,8 @@ pub(crate) fn mount_id(path: &CStr) -> Option<u64> {
 /// statx(2), STATX_ATTR_MOUNT_ROOT (Linux 5.8)
 pub(crate) fn is_mount(fd: c_int) -> bool {
     const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
-    statx(fd, c"", libc::AT_EMPTY_PATH, 0).is_some_and(|answer| answer.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
+    statx(fd, c"", libc::AT_EMPTY_PATH, 0)
+        .is_some_and(|answer| answer.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
 }
 
 fn statx(at: c_int, path: &CStr, flags: c_int, mask: c_uint) -> Option<libc::statx> {

@@ -5,7 +5,6 @@
 //! and libc's own state is stale.
 #![allow(unsafe_code, reason = "this folder is where it is allowed")]
 
-#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "the tripwire is for debug builds"))]
 pub(crate) mod alloc;
 pub(crate) mod fd;
 pub(crate) mod mount;
@@ -16,7 +15,11 @@ use nix::libc::{c_int, c_long};
 
 /// The result of a call that returns -1 and sets errno on failure.
 fn check(result: c_long) -> Result<c_long, Errno> {
-    if result == -1 { Err(Errno::last()) } else { Ok(result) }
+    if result == -1 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
 }
 
 /// A descriptor out of a call's result.

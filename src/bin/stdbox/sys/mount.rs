@@ -42,7 +42,11 @@ struct MountAttr {
 pub(crate) fn clone_tree(at: c_int, path: &CStr, recursive: bool) -> Result<c_int, Errno> {
     const OPEN_TREE_CLONE: c_int = 1;
     const AT_RECURSIVE: c_int = 0x8000;
-    let empty = if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+    let empty = if path.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
     let depth = if recursive { AT_RECURSIVE } else { 0 };
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_SYMLINK_NOFOLLOW | empty | depth;
     // SAFETY: `path` ends in NUL and outlives the call.
@@ -55,12 +59,28 @@ pub(crate) fn clone_tree(at: c_int, path: &CStr, recursive: bool) -> Result<c_in
 /// mount_setattr(2)
 pub(crate) fn restrict(at: c_int, path: &CStr, set: u64) -> Result<(), Errno> {
     const AT_RECURSIVE: c_int = 0x8000;
-    let attr = MountAttr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
-    let empty = if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+    let attr = MountAttr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    let empty = if path.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
     let flags = AT_RECURSIVE | libc::AT_SYMLINK_NOFOLLOW | empty;
     // SAFETY: `path` ends in NUL, `attr` has the size that is passed, and both outlive the call, which writes to neither.
     let result = unsafe {
-        libc::syscall(SYS_MOUNT_SETATTR, at, path.as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        libc::syscall(
+            SYS_MOUNT_SETATTR,
+            at,
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
     };
     check(result).map(drop)
 }
@@ -74,7 +94,17 @@ pub(crate) fn attach(mount: c_int, at: c_int, path: &CStr) -> Result<(), Errno> 
     const T_EMPTY_PATH: c_uint = 0x40;
     let flags = F_EMPTY_PATH | if path.is_empty() { T_EMPTY_PATH } else { 0 };
     // SAFETY: both strings end in NUL and outlive the call.
-    check(unsafe { libc::syscall(SYS_MOVE_MOUNT, mount, c"".as_ptr(), at, path.as_ptr(), flags) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            SYS_MOVE_MOUNT,
+            mount,
+            c"".as_ptr(),
+            at,
+            path.as_ptr(),
+            flags,
+        )
+    })
+    .map(drop)
 }
 
 /// # References
@@ -88,7 +118,11 @@ pub(crate) fn fs_open(fstype: &CStr) -> Result<c_int, Errno> {
 /// # References
 /// fsconfig(2)
 pub(crate) fn fs_config(fs: c_int, key: &CStr, value: Option<&CStr>) -> Result<(), Errno> {
-    let command = if value.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG };
+    let command = if value.is_some() {
+        FSCONFIG_SET_STRING
+    } else {
+        FSCONFIG_SET_FLAG
+    };
     let value = value.map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: `key` and `value` end in NUL (a flag has no value) and outlive the call.
     check(unsafe { libc::syscall(SYS_FSCONFIG, fs, command, key.as_ptr(), value, 0) }).map(drop)

@@ -54,6 +54,43 @@ pub(crate) fn clone(namespaces: c_int) -> Result<(c_int, c_int), Errno> {
     Ok((c_int::try_from(pid).unwrap_or(-1), pidfd))
 }
 
+/// The upper end of memory that becomes a process's stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackEnd(*mut libc::c_void);
+
+impl StackEnd {
+    /// Sixteen-byte alignment is what every supported ABI asks of a stack.
+    pub(crate) fn of(memory: &mut [u128]) -> Self {
+        Self(memory.as_mut_ptr_range().end.cast())
+    }
+}
+
+/// Makes a process that runs `body` in this process's memory, and waits until it has replaced its program or has ended;
+/// that happens in `body`.
+/// Returns its pid.
+///
+/// # References
+/// clone(2), CLONE_VM and CLONE_VFORK
+pub(crate) fn clone_sharing(
+    namespaces: c_int,
+    stack: StackEnd,
+    body: &mut dyn FnMut(),
+) -> Result<c_int, Errno> {
+    extern "C" fn enter(argument: *mut libc::c_void) -> c_int {
+        let body: *mut &mut dyn FnMut() = argument.cast();
+        // SAFETY: `argument` is the address of `body` below, which waits in its caller's frame; nobody else uses it.
+        unsafe { (*body)() }
+        1
+    }
+    let mut body = body;
+    let flags = namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: `stack` is the end of memory that only the new process uses, and large enough for the straight line of calls
+    // in `child/target.rs`. This process does not run until the other one has left the shared memory, so neither sees the
+    // other change anything.
+    check(unsafe { libc::clone(enter, stack.0, flags, (&raw mut body).cast()) }.into())
+        .map(|pid| c_int::try_from(pid).unwrap_or(-1))
+}
+
 /// Leaves without running anything.
 ///
 /// # References
@@ -68,10 +105,14 @@ pub(crate) fn exit(status: c_int) -> ! {
 /// # References
 /// clock_gettime(2)
 pub(crate) fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` has room for what is written.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int, Errno> {
@@ -85,7 +126,12 @@ fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int, Errno> {
 /// # References
 /// PR_SET_PDEATHSIG(2const)
 pub(crate) fn die_with_parent() -> Result<(), Errno> {
-    prctl(libc::PR_SET_PDEATHSIG, c_ulong::from(libc::SIGKILL.cast_unsigned()), 0).map(drop)
+    prctl(
+        libc::PR_SET_PDEATHSIG,
+        c_ulong::from(libc::SIGKILL.cast_unsigned()),
+        0,
+    )
+    .map(drop)
 }
 
 /// Keeps other processes of the same user from reading, writing or tracing this one.
@@ -125,7 +171,12 @@ pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    prctl(libc::PR_CAP_AMBIENT, 4 /* PR_CAP_AMBIENT_CLEAR_ALL */, 0).map(drop)
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        4, /* PR_CAP_AMBIENT_CLEAR_ALL */
+        0,
+    )
+    .map(drop)
 }
 
 /// Empties the permitted, effective and inheritable set.
@@ -194,7 +245,8 @@ pub(crate) fn loopback_up(socket: c_int) -> Result<(), Errno> {
     }
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     // SAFETY: `request` is an `ifreq` with a terminated name, as this request takes it.
-    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into()).map(drop)
+    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into())
+        .map(drop)
 }
 
 /// Sets a limit, soft and hard; returns what it was.
@@ -222,13 +274,24 @@ pub(crate) fn reset_signals() -> Result<(), Errno> {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
             let old = ptr::null::<usize>();
             // SAFETY: `default` is longer than the kernel's structure, whose mask has eight bytes; nothing is written back.
-            check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8) })?;
+            check(unsafe {
+                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8)
+            })?;
         }
     }
     let none = 0u64;
     let old = ptr::null::<u64>();
     // SAFETY: the set has the eight bytes that are announced; nothing is written back.
-    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, 8) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            old,
+            8,
+        )
+    })
+    .map(drop)
 }
 
 /// Keeps every signal waiting, for [`wait_signal`] or a signalfd.
@@ -239,7 +302,16 @@ pub(crate) fn block_signals() -> Result<(), Errno> {
     let all = u64::MAX;
     let old = ptr::null::<u64>();
     // SAFETY: the set has the eight bytes that are announced; nothing is written back.
-    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, old, 8) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const all,
+            old,
+            8,
+        )
+    })
+    .map(drop)
 }
 
 /// Waits for the next blocked signal; says which, and whether a process of this pid namespace sent it.
@@ -251,8 +323,15 @@ pub(crate) fn wait_signal() -> Result<(c_int, bool), Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let forever = ptr::null::<libc::timespec>();
     // SAFETY: the set has the eight bytes that are announced, and `info` has room for the structure that is written.
-    let signal =
-        check(unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, info.as_mut_ptr(), forever, 8) })?;
+    let signal = check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const all,
+            info.as_mut_ptr(),
+            forever,
+            8,
+        )
+    })?;
     // SAFETY: all-zero bytes are a valid `siginfo_t`, and the kernel has filled it in.
     let info = unsafe { info.assume_init() };
     // SAFETY: the signals that init acts on come from kill(2) and its kin, whose information has a pid.
@@ -295,16 +374,22 @@ pub(crate) fn signal_pidfd(pidfd: c_int, signal: c_int) -> Result<(), Errno> {
 pub(crate) fn wait(pid: c_int) -> Result<Option<(c_int, c_int, Rusage)>, Errno> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    let options = if pid == -1 { libc::WNOHANG | libc::__WALL } else { libc::__WALL };
+    let options = if pid == -1 {
+        libc::WNOHANG | libc::__WALL
+    } else {
+        libc::__WALL
+    };
     // SAFETY: both places have room for what is written.
-    let ended = check(unsafe { libc::wait4(pid, &raw mut status, options, usage.as_mut_ptr()) }.into())?;
+    let ended =
+        check(unsafe { libc::wait4(pid, &raw mut status, options, usage.as_mut_ptr()) }.into())?;
     if ended == 0 {
         return Ok(None);
     }
     // SAFETY: all-zero bytes are a valid `rusage`, and the kernel has filled it in.
     let usage = unsafe { usage.assume_init() };
     let count = |value: c_long| u64::try_from(value).unwrap_or(0);
-    let time = |time: libc::timeval| count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000;
+    let time =
+        |time: libc::timeval| count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000;
     let rusage = Rusage {
         user_ns: time(usage.ru_utime),
         system_ns: time(usage.ru_stime),
@@ -332,9 +417,20 @@ pub(crate) fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
         filter: *const Instruction,
     }
     let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
-    let program = Program { length, filter: program.as_ptr() };
+    let program = Program {
+        length,
+        filter: program.as_ptr(),
+    };
     // SAFETY: `Program` and `Instruction` have the layout of `sock_fprog` and `sock_filter`, and outlive the call.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, SPEC_ALLOW, &raw const program) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SET_MODE_FILTER,
+            SPEC_ALLOW,
+            &raw const program,
+        )
+    })
+    .map(drop)
 }
 
 /// Null-terminated arrays of pointers, made before the fork.
@@ -343,7 +439,13 @@ pub(crate) struct Pointers(Vec<*const c_char>);
 
 impl Pointers {
     pub(crate) fn new(strings: &[CString]) -> Self {
-        Self(strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect())
+        Self(
+            strings
+                .iter()
+                .map(|string| string.as_ptr())
+                .chain([ptr::null()])
+                .collect(),
+        )
     }
 }
 
