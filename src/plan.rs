@@ -4,6 +4,7 @@
 //! step, and everything an error says (which path, which field) is looked up here.
 
 mod exec;
+mod overlay;
 mod show;
 mod system;
 mod tree;

@@ -1,27 +1,23 @@
 //! The job as the JSON has it: a `serde` mirror of `schema/job.json`, without any logic. Ring 0.
 //!
-//! Every field is optional here but `argv`; what the parts mean together is decided in `job.rs`. Absent fields are not
+//! Every field is optional here; what the parts mean together is decided in `job.rs`. Absent fields are not
 //! written back, so a normalised job holds exactly what was asked and what was filled in.
 
 use crate::text::{Base64, Text};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_derive_words::words;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 /// Makes an enumeration whose values are written in kebab-case.
-mod serde_derive_words {
-    macro_rules! words {
-        ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $variant:ident,)* }) => {
-            $(#[$outer])*
-            #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-            #[serde(rename_all = "kebab-case")]
-            pub enum $name { $($(#[$meta])* $variant,)* }
-        };
-    }
-    pub(super) use words;
+macro_rules! words {
+    ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $variant:ident,)* }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$meta])* $variant,)* }
+    };
 }
 
 /// Makes an object whose fields may all be left out.
@@ -36,102 +32,72 @@ macro_rules! fields {
     };
 }
 
-/// A whole job.
-#[derive(Clone, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spec {
-    /// Protocol version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<u64>,
-    /// Echoed in the report.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The command.
-    pub argv: Vec<Text>,
-    /// The file to run instead of `argv[0]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executable: Option<Text>,
-    /// Working directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cwd: Option<Text>,
-    /// Environment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<EnvSpec>,
-    /// Standard input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<WordOr<InputWord, InputObject>>,
-    /// Standard output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdout: Option<WordOr<OutputWord, OutputObject>>,
-    /// Standard error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stderr: Option<WordOr<ErrorWord, OutputObject>>,
-    /// Modes by path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directories: Option<Directories>,
-    /// The tree to work on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<Text>,
-    /// Extra mounts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mounts: Option<Vec<MountSpec>>,
-    /// Scratch space.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scratch: Option<ScratchSpec>,
-    /// Which /dev.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dev: Option<Dev>,
-    /// Which /proc.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proc: Option<ProcMode>,
-    /// Which /sys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sys: Option<Sys>,
-    /// LXCFS use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lxcfs: Option<Lxcfs>,
-    /// Own system configuration files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system_config: Option<bool>,
-    /// Identity inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserSpec>,
-    /// Host name inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
-    /// Network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<Network>,
-    /// Limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<LimitsSpec>,
-    /// Control group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<WordOr<CgroupWord, CgroupObject>>,
-    /// System call filter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<WordOr<SeccompWord, SeccompObject>>,
-    /// Capabilities to keep.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Vec<String>>,
-    /// Descriptors to keep.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fds: Option<Vec<u32>>,
-    /// Result files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub results: Option<ResultsSpec>,
-    /// List of changes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changes: Option<bool>,
-    /// Own pid 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init: Option<bool>,
-    /// Sync protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync: Option<SyncSpec>,
-    /// Degraded is an error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strict: Option<bool>,
+fields! {
+    /// A whole job.
+    Spec {
+        /// Protocol version.
+        version: u64,
+        /// Echoed in the report.
+        id: String,
+        /// The command.
+        argv: Vec<Text>,
+        /// The file to run instead of `argv[0]`.
+        executable: Text,
+        /// Working directory.
+        cwd: Text,
+        /// Environment.
+        env: EnvSpec,
+        /// Standard input.
+        stdin: WordOr<InputWord, InputObject>,
+        /// Standard output.
+        stdout: WordOr<OutputWord, OutputObject>,
+        /// Standard error.
+        stderr: WordOr<ErrorWord, OutputObject>,
+        /// Modes by path.
+        directories: Directories,
+        /// The tree to work on.
+        root: Text,
+        /// Extra mounts.
+        mounts: Vec<MountSpec>,
+        /// Scratch space.
+        scratch: ScratchSpec,
+        /// Which /dev.
+        dev: Dev,
+        /// Which /proc.
+        proc: ProcMode,
+        /// Which /sys.
+        sys: Sys,
+        /// LXCFS use.
+        lxcfs: Lxcfs,
+        /// Own system configuration files.
+        system_config: bool,
+        /// Identity inside.
+        user: UserSpec,
+        /// Host name inside.
+        hostname: String,
+        /// Network.
+        network: Network,
+        /// Limits.
+        limits: LimitsSpec,
+        /// Control group.
+        cgroup: WordOr<CgroupWord, CgroupObject>,
+        /// System call filter.
+        seccomp: WordOr<SeccompWord, SeccompObject>,
+        /// Capabilities to keep.
+        capabilities: Vec<String>,
+        /// Descriptors to keep.
+        fds: Vec<u32>,
+        /// Result files.
+        results: ResultsSpec,
+        /// List of changes.
+        changes: bool,
+        /// Own pid 1.
+        init: bool,
+        /// Sync protocol.
+        sync: SyncSpec,
+        /// Degraded is an error.
+        strict: bool,
+    }
 }
 
 /// Either a word or an object.
@@ -391,51 +357,39 @@ words! {
     }
 }
 
-/// One of `mounts`; which fields it may have depends on its type.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MountSpec {
-    /// Which kind.
-    #[serde(rename = "type")]
-    pub kind: MountType,
-    /// Where in the container.
-    pub target: Text,
-    /// bind: where on the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Text>,
-    /// bind: not writable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub read_only: Option<bool>,
-    /// bind: with the mounts below.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recursive: Option<bool>,
-    /// tmpfs: size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size_bytes: Option<u64>,
-    /// tmpfs: number of inodes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inodes: Option<u64>,
-    /// tmpfs, file: permission bits, octal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// file: content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// file: content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base64: Option<Base64>,
-    /// symlink: what it points to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Text>,
-    /// overlay: lower layers, topmost first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lower: Option<Vec<Text>>,
-    /// overlay: upper layer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upper: Option<Text>,
-    /// overlay: work directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub work: Option<Text>,
+fields! {
+    /// One of `mounts`; which fields it has depends on its type.
+    MountSpec {
+        /// Which kind.
+        #[serde(rename = "type")]
+        kind: MountType,
+        /// Where in the container.
+        target: Text,
+        /// bind: where on the host.
+        source: Text,
+        /// bind: not writable.
+        read_only: bool,
+        /// bind: with the mounts below.
+        recursive: bool,
+        /// tmpfs: size.
+        size_bytes: u64,
+        /// tmpfs: number of inodes.
+        inodes: u64,
+        /// tmpfs, file: permission bits, octal.
+        mode: String,
+        /// file: content.
+        text: String,
+        /// file: content.
+        base64: Base64,
+        /// symlink: what it points to.
+        to: Text,
+        /// overlay: lower layers, topmost first.
+        lower: Vec<Text>,
+        /// overlay: upper layer.
+        upper: Text,
+        /// overlay: work directory.
+        work: Text,
+    }
 }
 
 fields! {

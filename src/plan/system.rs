@@ -262,10 +262,10 @@ pub(super) fn run_shm(b: &mut Builder<'_>) {
         Some(PathFact::Symlink {
             link: Some(link), ..
         }) => {
-            if let (_, Area::Own { .. }) = b.area(&path) {
-                if let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link)) {
-                    b.prepare(Step::Symlink { at, to });
-                }
+            if let (_, Area::Own { .. }) = b.area(&path)
+                && let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link))
+            {
+                b.prepare(Step::Symlink { at, to });
             }
         }
         _ => {}

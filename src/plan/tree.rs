@@ -6,18 +6,15 @@
 //! host's tree is restricted in place, or a new root is put over it; the prepared mounts are attached, parents first; and a
 //! new root is entered.
 
-use super::{At, Attributes, Base, NoPlan, Node, Placed, Slot, Step, system};
-use crate::host::{Entry, HostFacts, Kind, Listing, PathFact, Question};
+use super::{At, Attributes, Base, NoPlan, Placed, Slot, Step, system};
+use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch};
-use crate::mountinfo::{MountId, MountTable};
-use crate::problem::{Code, Notice, Problem, Stage};
+use crate::mountinfo::MountTable;
+use crate::problem::{Code, Notice, Problem};
 use crate::spec::{Dev, Mode};
 use crate::text::AbsPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
-
-/// A plain file at skeleton level is copied up to this size, and bound above it.
-const COPY_BYTES: u64 = 1 << 20;
 
 /// The finished tree.
 pub(super) struct Tree {
@@ -42,7 +39,6 @@ pub(super) enum Area {
 
 /// The paths in the memory file system and in the scratch.
 pub(super) const UPPER: &[u8] = b"upper";
-const WORK: &[u8] = b"work";
 const NESTED: &[u8] = b"nested";
 
 pub(super) struct Builder<'a> {
@@ -57,12 +53,12 @@ pub(super) struct Builder<'a> {
     pub(super) scratch: Slot,
     root: Option<Slot>,
     areas: BTreeMap<AbsPath, Area>,
-    made: BTreeSet<(Slot, Vec<u8>)>,
+    pub(super) made: BTreeSet<(Slot, Vec<u8>)>,
     prepare: Vec<Placed>,
     attach: Vec<Placed>,
-    layers: usize,
-    overlays: bool,
-    pointer: Option<String>,
+    pub(super) layers: usize,
+    pub(super) overlays: bool,
+    pub(super) pointer: Option<String>,
     /// Mounts that go over the fresh /proc.
     pub(super) over_proc: Vec<(Slot, AbsPath)>,
     pub(super) warnings: Vec<Notice>,
@@ -135,28 +131,27 @@ impl<'a> Builder<'a> {
                     if let PathFact::Symlink {
                         real: Some(real), ..
                     } = fact
-                    {
-                        if self
+                        && self
                             .path_fact(&real)
                             .is_some_and(|fact| matches!(fact, PathFact::Directory { .. }))
-                        {
-                            self.directories.entry(real).or_insert(directory);
-                        }
+                    {
+                        self.directories.entry(real).or_insert(directory);
                     }
                 }
             }
         }
         let dev = AbsPath::fixed("/dev");
-        if self.job.dev == Dev::Host && !self.directories.contains_key(&dev) {
-            if matches!(self.path_fact(&dev), Some(PathFact::Directory { .. })) {
-                self.directories.insert(
-                    dev,
-                    Directory {
-                        mode: Mode::ReadOnly,
-                        at: None,
-                    },
-                );
-            }
+        if self.job.dev == Dev::Host
+            && !self.directories.contains_key(&dev)
+            && matches!(self.path_fact(&dev), Some(PathFact::Directory { .. }))
+        {
+            self.directories.insert(
+                dev,
+                Directory {
+                    mode: Mode::ReadOnly,
+                    at: None,
+                },
+            );
         }
         Ok(())
     }
@@ -257,7 +252,7 @@ impl<'a> Builder<'a> {
 
     // --- facts ---------------------------------------------------------------------------------------------------------
 
-    fn ask(&mut self, question: Question) {
+    pub(super) fn ask(&mut self, question: Question) {
         self.asks.insert(question);
     }
 
@@ -286,7 +281,7 @@ impl<'a> Builder<'a> {
         table
     }
 
-    fn xattr(&mut self) -> Option<bool> {
+    pub(super) fn xattr(&mut self) -> Option<bool> {
         if let Scratch::Disk(_) = self.job.scratch {
             return self.facts.disk_scratch.as_ref().map(|(_, xattr)| *xattr);
         }
@@ -308,7 +303,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The permission bits of a directory of the host; 0755 where it has none.
-    fn bits(&mut self, path: &AbsPath) -> u32 {
+    pub(super) fn bits(&mut self, path: &AbsPath) -> u32 {
         match self.path_fact(path) {
             Some(PathFact::Directory { mode, .. }) => mode,
             _ => 0o755,
@@ -466,12 +461,12 @@ impl<'a> Builder<'a> {
                 path: base,
             },
         ) = self.area(path)
+            && &top != path
+            && own == slot
         {
-            if &top != path && own == slot {
-                self.ensure_dir(path, mode);
-                let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
-                return self.set_area(path, Area::Own { slot, path: place });
-            }
+            self.ensure_dir(path, mode);
+            let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
+            return self.set_area(path, Area::Own { slot, path: place });
         }
         if !self.ensure_dir(path, mode) {
             return;
@@ -620,10 +615,8 @@ impl<'a> Builder<'a> {
         );
         let slot = self.copy_of(self.scratch, UPPER);
         self.root = Some(slot);
-        if !hidden {
-            if let Some(table) = self.table() {
-                self.split(&root, table.root(), true)?;
-            }
+        if !hidden && let Some(table) = self.table() {
+            self.split(&root, table.root(), true)?;
         }
         Ok(())
     }
@@ -652,328 +645,12 @@ impl<'a> Builder<'a> {
                     .parent()
                     .is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay);
                 let own_dev = self.job.dev == Dev::Minimal && AbsPath::fixed("/dev").is_above(path);
-                if !overlay_above || own_dev {
-                    if let Some(table) = self.table() {
-                        let bits = self.bits(path);
-                        self.overlay(path, bits, table.holding(path), true)?;
-                    }
+                if (!overlay_above || own_dev)
+                    && let Some(table) = self.table()
+                {
+                    let bits = self.bits(path);
+                    self.overlay(path, bits, table.holding(path), true)?;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// An overlay over a directory of the host, whatever is mounted below it. `named` tells whether the job named the mount
-    /// that it lies on: then a read-only mount is written over, as was asked; elsewhere it stays read-only.
-    fn overlay(
-        &mut self,
-        path: &AbsPath,
-        bits: u32,
-        mount: MountId,
-        named: bool,
-    ) -> Result<(), NoPlan> {
-        let Some(table) = self.table() else {
-            return Ok(());
-        };
-        let Some(fstype) = table.get(mount).map(|mount| mount.fstype.as_slice()) else {
-            // The mount table has no root: nothing can be said, so nothing is written over.
-            self.show(path, Mode::ReadOnly, true);
-            return Ok(());
-        };
-        let silently = AbsPath::fixed("/dev").contains(path)
-            || AbsPath::fixed("/sys").contains(path)
-            || matches!(
-                fstype,
-                b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc"
-            );
-        let cannot = matches!(
-            fstype,
-            b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
-        ) || fstype.starts_with(b"fuse.");
-        if silently || cannot {
-            if !silently {
-                let name = String::from_utf8_lossy(fstype);
-                let message = format!(
-                    "A {name} file system cannot be the lower layer of an overlay, so it is read-only."
-                );
-                self.warnings.push(Notice::new(
-                    "overlay-read-only",
-                    Some(path.bytes()),
-                    message,
-                ));
-            }
-            self.show(path, Mode::ReadOnly, true);
-            return Ok(());
-        }
-        let excluded = self
-            .facts
-            .disk_scratch
-            .as_ref()
-            .is_some_and(|(scratch, _)| path.is_above(scratch));
-        if table.any_below(mount, path) || excluded {
-            let own = matches!(self.area(path), (top, Area::Own { slot, .. }) if slot == self.scratch && &top != path);
-            if own {
-                self.ensure_dir(path, bits);
-                return self.split(path, mount, named);
-            }
-            let place = [UPPER, path.bytes()].concat();
-            self.make_dir(self.scratch, &place, bits);
-            if self.ensure_dir(path, bits) {
-                self.set_area(
-                    path,
-                    Area::Own {
-                        slot: self.scratch,
-                        path: place.clone(),
-                    },
-                );
-                let copy = self.copy_of(self.scratch, &place);
-                self.mount(copy, path);
-                self.split(path, mount, named)?;
-            }
-            return Ok(());
-        }
-        if fstype == b"overlay" {
-            match self.facts.stackable.get(path) {
-                None => self.ask(Question::Stackable(path.clone())),
-                Some(true) => {}
-                Some(false) => return self.copied(path),
-            }
-        }
-        let upper = [UPPER, path.bytes()].concat();
-        self.make_dir(self.scratch, &upper, bits);
-        if self.ensure_dir(path, bits) {
-            let slot = self.slot();
-            self.kernel_overlay(slot, path, &upper, !named, true);
-            self.mount(slot, path);
-            self.set_area(path, Area::Overlay { upper });
-        }
-        Ok(())
-    }
-
-    fn kernel_overlay(
-        &mut self,
-        slot: Slot,
-        path: &AbsPath,
-        upper: &[u8],
-        keep_read_only: bool,
-        optional: bool,
-    ) {
-        let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
-        self.layers += 1;
-        self.make_dir(self.scratch, &work, 0o700);
-        self.overlays = true;
-        let userxattr = self.xattr().unwrap_or(true);
-        self.prepare(Step::Overlay {
-            slot,
-            lower: At::host(path),
-            upper: At::below(self.scratch, upper),
-            work: At::below(self.scratch, &work),
-            userxattr,
-            keep_read_only,
-            optional,
-        });
-    }
-
-    /// A skeleton directory in place of an overlay that the kernel refuses because something is mounted below it: what has
-    /// no mounts below becomes an overlay each, the rest is made anew.
-    fn split(&mut self, path: &AbsPath, mount: MountId, named: bool) -> Result<(), NoPlan> {
-        let entries = match self.list(path) {
-            None => return Ok(()),
-            Some(Listing::Entries(entries)) => entries,
-            Some(Listing::Missing) => {
-                self.degraded.push(Notice::new(
-                    "mount-vanished",
-                    Some(path.bytes()),
-                    "The directory vanished while the container was planned.",
-                ));
-                return Ok(());
-            }
-            Some(Listing::Denied | Listing::TooLarge) => {
-                let message = "Something is mounted below this directory, which cannot be read, so it is hidden as a whole.";
-                self.warnings
-                    .push(Notice::new("directory-hidden", Some(path.bytes()), message));
-                let bits = self.bits(path);
-                self.hide(path, self.scratch, bits);
-                return Ok(());
-            }
-        };
-        let Some(table) = self.table() else {
-            return Ok(());
-        };
-        for entry in entries {
-            let child = path.join(&entry.name);
-            self.child(&child, &entry, table, mount, named)?;
-        }
-        Ok(())
-    }
-
-    /// One entry of a skeleton.
-    fn child(
-        &mut self,
-        child: &AbsPath,
-        entry: &Entry,
-        table: &MountTable,
-        on: MountId,
-        named: bool,
-    ) -> Result<(), NoPlan> {
-        if entry.kind != Kind::Directory {
-            if system::generates(self.job, child) {
-                return Ok(());
-            }
-            if table.mounted_at(on, child).is_some() {
-                let message =
-                    "A file that is a mount point cannot be in an overlay, so it is read-only.";
-                self.warnings.push(Notice::new(
-                    "overlay-read-only",
-                    Some(child.bytes()),
-                    message,
-                ));
-                self.bind_file(child);
-                return Ok(());
-            }
-            self.copied_entry(child, entry);
-            return Ok(());
-        }
-        if self
-            .facts
-            .disk_scratch
-            .as_ref()
-            .is_some_and(|(scratch, _)| scratch == child)
-        {
-            return Ok(());
-        }
-        // Own directories stand in for what gets a mount or content of its own later.
-        let own_dev = self.job.dev == Dev::Minimal && child == &AbsPath::fixed("/dev");
-        let elsewhere = self
-            .directories
-            .get(child)
-            .is_some_and(|directory| directory.mode != Mode::Overlay);
-        self.ensure_dir(child, entry.mode);
-        if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
-            return Ok(());
-        }
-        let mounted = table.mounted_at(on, child);
-        // A named mode is for the mount of its directory; what is mounted deeper is only met on the way.
-        let named = mounted.is_none() && named || self.directories.contains_key(child);
-        self.overlay(child, entry.mode, mounted.unwrap_or(on), named)
-    }
-
-    /// A file of the host, read-only.
-    fn bind_file(&mut self, path: &AbsPath) {
-        let Some(target) = self.writable(path) else {
-            return;
-        };
-        self.prepare(Step::MakeNode {
-            at: target,
-            node: Node::File,
-            mode: 0o644,
-        });
-        let slot = self.slot();
-        self.prepare(Step::Clone {
-            slot,
-            from: At::host(path),
-            recursive: false,
-            optional: true,
-        });
-        let attributes = Attributes {
-            read_only: true,
-            no_suid: true,
-            no_dev: true,
-            no_exec: false,
-        };
-        self.prepare(Step::Restrict {
-            at: At::slot(slot),
-            attributes,
-        });
-        self.mount(slot, path);
-    }
-
-    /// An entry that is no directory, made anew in our own file system.
-    fn copied_entry(&mut self, path: &AbsPath, entry: &Entry) {
-        let mode = entry.mode & 0o777;
-        match &entry.kind {
-            Kind::Directory => {}
-            Kind::File {
-                bytes,
-                readable: true,
-            } if *bytes <= COPY_BYTES => {
-                if let Some(at) = self.writable(path) {
-                    self.prepare(Step::Copy {
-                        from: At::host(path),
-                        at,
-                        mode,
-                    });
-                }
-            }
-            Kind::File { .. } => {
-                let message = "This file lies beside a mount point and is too large or not readable, so it is bound read-only.";
-                self.degraded
-                    .push(Notice::new("file-read-only", Some(path.bytes()), message));
-                self.bind_file(path);
-            }
-            Kind::Symlink(to) => {
-                if let (Some(at), Ok(to)) = (self.writable(path), CString::new(to.as_slice())) {
-                    self.prepare(Step::Symlink { at, to });
-                }
-            }
-            Kind::Fifo | Kind::Socket => {
-                let node = if entry.kind == Kind::Fifo {
-                    Node::Fifo
-                } else {
-                    Node::Socket
-                };
-                if let Some(at) = self.writable(path) {
-                    self.prepare(Step::MakeNode { at, node, mode });
-                }
-            }
-            Kind::Device => {
-                let message = "This device file lies beside a mount point, where it cannot be made anew, so it is left out.";
-                self.degraded
-                    .push(Notice::new("device-left-out", Some(path.bytes()), message));
-            }
-        }
-    }
-
-    /// A copy of a small directory, where the kernel takes no further overlay.
-    fn copied(&mut self, path: &AbsPath) -> Result<(), NoPlan> {
-        let entries = match self.facts.trees.get(path) {
-            None => {
-                self.ask(Question::Tree(path.clone()));
-                return Ok(());
-            }
-            Some(Listing::Entries(entries)) => entries,
-            Some(Listing::Denied | Listing::Missing) => {
-                let bits = self.bits(path);
-                self.hide(path, self.scratch, bits);
-                let message = "The directory cannot be read, and the kernel takes no further overlay on it, so it is hidden.";
-                self.degraded
-                    .push(Notice::new("directory-hidden", Some(path.bytes()), message));
-                return Ok(());
-            }
-            Some(Listing::TooLarge) => {
-                let mut problem = Problem::new(
-                    Code::OverlayDepth,
-                    Stage::Mounts,
-                    format!("{} lies on two overlays already, and the kernel takes no third.", path.lossy()),
-                )
-                .path(path.bytes())
-                .hint("Give the directory (or /) the mode read-only in the inner job; only small directories are copied instead.");
-                problem.at.clone_from(&self.pointer);
-                return Err(problem.into());
-            }
-        };
-        let message = "The kernel takes no third overlay, so the directory was copied into the scratch space.";
-        self.degraded
-            .push(Notice::new("overlay-copied", Some(path.bytes()), message));
-        let bits = self.bits(path);
-        self.hide(path, self.scratch, bits);
-        for entry in entries {
-            let child = AbsPath::new(&[path.bytes(), b"/", entry.name.as_slice()].concat());
-            let Ok(child) = child else { continue };
-            if entry.kind == Kind::Directory {
-                self.ensure_dir(&child, entry.mode);
-            } else {
-                self.copied_entry(&child, entry);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ pub(crate) struct Streams {
     /// What becomes 0, 1 and 2 of the target.
     pub(crate) child: [OwnedFd; 3],
     /// What is written to the target's standard input, and where.
-    pub(crate) feed: Option<(OwnedFd, Vec<u8>)>,
+    pub(crate) feed: Option<Feed>,
     /// Where captured standard output is read, and how much is kept.
     pub(crate) stdout: Option<(OwnedFd, u64)>,
     /// The same for standard error.
@@ -158,7 +158,10 @@ fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, 
     }
 }
 
-fn input(input: &Input) -> Result<(OwnedFd, Option<(OwnedFd, Vec<u8>)>), Problem> {
+/// Where bytes are written that the target reads.
+type Feed = (OwnedFd, Vec<u8>);
+
+fn input(input: &Input) -> Result<(OwnedFd, Option<Feed>), Problem> {
     match input {
         Input::Null => Ok((null(libc::O_RDONLY, "/stdin")?, None)),
         Input::File(path) => Ok((open_file(path, libc::O_RDONLY, "/stdin", "file")?, None)),

@@ -31,6 +31,10 @@ pub(crate) struct Image {
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "made by the parent, only read here"
+    )]
     pub(crate) reopen: Vec<(i32, CString, i32)>,
     /// Arguments.
     pub(crate) argv: process::Pointers,

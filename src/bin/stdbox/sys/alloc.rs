@@ -46,7 +46,7 @@ pub(crate) fn arm() {
 impl Heap {
     fn tripwire(&self) {
         if cfg!(debug_assertions) && self.armed.load(Ordering::Relaxed) {
-            let _ = super::fd::write(2, b"stdbox: heap used between fork and exec\n");
+            let _closed = super::fd::write(2, b"stdbox: heap used between fork and exec\n");
             super::process::exit(99);
         }
     }

@@ -161,10 +161,7 @@ pub(crate) fn statfs(fd: c_int) -> Result<(u64, u64), Errno> {
     // SAFETY: all-zero bytes are a valid `statfs`, and the kernel has filled it in.
     let answer = unsafe { answer.assume_init() };
     let used = answer.f_blocks.saturating_sub(answer.f_bfree);
-    Ok((
-        u64::try_from(answer.f_flags).unwrap_or(0),
-        used.saturating_mul(u64::try_from(answer.f_bsize).unwrap_or(0)),
-    ))
+    Ok((answer.f_flags, used.saturating_mul(answer.f_bsize)))
 }
 
 /// Whether an extended attribute of the `user` class can be set.

@@ -238,6 +238,7 @@ pub(crate) fn internet_socket() -> Result<c_int, Errno> {
 /// # References
 /// netdevice(7), SIOCSIFFLAGS
 pub(crate) fn loopback_up(socket: c_int) -> Result<(), Errno> {
+    const SIOCSIFFLAGS: c_int = 0x8914;
     // SAFETY: all-zero bytes are a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
     for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
@@ -245,8 +246,7 @@ pub(crate) fn loopback_up(socket: c_int) -> Result<(), Errno> {
     }
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     // SAFETY: `request` is an `ifreq` with a terminated name, as this request takes it.
-    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into())
-        .map(drop)
+    check(unsafe { libc::ioctl(socket, SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
 }
 
 /// Sets a limit, soft and hard; returns what it was.

@@ -1,0 +1,177 @@
+//! A job with all its defaults, written back as JSON would have it. Ring 0.
+
+use super::{Input, Job, Output, Rlimit, Scratch, VERSION};
+use crate::spec::{self, IdMap, Inherit, Lxcfs, Network, Spec, Sys, WordOr};
+use crate::text::Text;
+
+impl Job {
+    /// The job with all defaults filled in, as `stdbox check` shows it.
+    #[must_use]
+    pub fn normalised(&self) -> Spec {
+        let limit = |which| {
+            self.limits
+                .rlimits
+                .iter()
+                .find(|(name, _)| *name == which)
+                .map(|&(_, value)| value)
+        };
+        let texts = |list: &[Vec<u8>]| list.iter().map(|bytes| Text(bytes.clone())).collect();
+        Spec {
+            version: Some(VERSION),
+            id: self.id.clone(),
+            argv: Some(
+                self.argv
+                    .iter()
+                    .map(|arg| Text::from(arg.as_c_str()))
+                    .collect(),
+            ),
+            executable: self.executable.as_deref().map(Text::from),
+            cwd: self.cwd.as_ref().map(|path| Text::from(path.bytes())),
+            env: Some(spec::EnvSpec {
+                inherit: Some(match &self.env.inherit {
+                    None => Inherit::All(true),
+                    Some(names) if names.is_empty() => Inherit::All(false),
+                    Some(names) => Inherit::Names(texts(names)),
+                }),
+                set: Some(
+                    self.env
+                        .set
+                        .iter()
+                        .map(|(name, value)| {
+                            (
+                                String::from_utf8_lossy(name).into_owned(),
+                                Text(value.clone()),
+                            )
+                        })
+                        .collect(),
+                ),
+                unset: Some(texts(&self.env.unset)),
+            }),
+            stdin: Some(match &self.stdin {
+                Input::Null => WordOr::Word(spec::InputWord::Null),
+                Input::Fd(0) => WordOr::Word(spec::InputWord::Inherit),
+                Input::Bytes(bytes) => WordOr::Object(match String::from_utf8(bytes.clone()) {
+                    Ok(text) => spec::InputObject {
+                        text: Some(text),
+                        ..Default::default()
+                    },
+                    Err(error) => spec::InputObject {
+                        base64: Some(crate::text::Base64(error.into_bytes())),
+                        ..Default::default()
+                    },
+                }),
+                Input::File(path) => WordOr::Object(spec::InputObject {
+                    file: Some(Text::from(path.as_c_str())),
+                    ..Default::default()
+                }),
+                Input::Fd(fd) => WordOr::Object(spec::InputObject {
+                    fd: Some(fd.unsigned_abs()),
+                    ..Default::default()
+                }),
+            }),
+            stdout: Some(match normal_output(&self.stdout, 1) {
+                Ok(object) => WordOr::Object(object),
+                Err(word) => WordOr::Word(word),
+            }),
+            stderr: Some(
+                match self.stderr.as_ref().map(|output| normal_output(output, 2)) {
+                    None => WordOr::Word(spec::ErrorWord::Stdout),
+                    Some(Err(spec::OutputWord::Null)) => WordOr::Word(spec::ErrorWord::Null),
+                    Some(Err(spec::OutputWord::Inherit)) => WordOr::Word(spec::ErrorWord::Inherit),
+                    Some(Ok(object)) => WordOr::Object(object),
+                },
+            ),
+            directories: Some(spec::Directories {
+                entries: self
+                    .directories
+                    .iter()
+                    .map(|(path, d)| (Text::from(path.bytes()), d.mode))
+                    .collect(),
+                list: false,
+            }),
+            scratch: Some(match &self.scratch {
+                Scratch::Tmpfs {
+                    size_bytes,
+                    inodes,
+                    numa_nodes,
+                } => spec::ScratchSpec {
+                    size_bytes: *size_bytes,
+                    inodes: *inodes,
+                    numa_nodes: (!numa_nodes.is_empty()).then(|| numa_nodes.clone()),
+                    directory: None,
+                },
+                Scratch::Disk(path) => spec::ScratchSpec {
+                    directory: Some(Text::from(path.bytes())),
+                    ..Default::default()
+                },
+            }),
+            // A mode for /dev implies the host's; written out it would be the same job.
+            dev: Some(self.dev),
+            proc: Some(self.proc),
+            sys: Some(Sys::Host),
+            lxcfs: Some(if self.lxcfs { Lxcfs::Auto } else { Lxcfs::Off }),
+            system_config: Some(self.system_config),
+            user: Some(spec::UserSpec {
+                uid: Some(self.user.uid),
+                gid: Some(self.user.gid),
+                name: Some(self.user.name.clone()),
+                group: Some(self.user.group.clone()),
+                home: self.user.home.as_ref().map(|path| Text::from(path.bytes())),
+                map: Some(IdMap::Single),
+            }),
+            hostname: self.hostname.clone(),
+            network: Some(if self.host_network {
+                Network::Host
+            } else {
+                Network::None
+            }),
+            limits: Some(spec::LimitsSpec {
+                wall_time_ms: self.limits.wall_time_ms,
+                open_files: limit(Rlimit::OpenFiles),
+                file_size_bytes: limit(Rlimit::FileSize),
+                stack_bytes: limit(Rlimit::Stack),
+                address_space_bytes: limit(Rlimit::AddressSpace),
+                core_bytes: limit(Rlimit::Core),
+                grace_ms: Some(self.limits.grace_ms),
+                ..Default::default()
+            }),
+            cgroup: Some(WordOr::Word(spec::CgroupWord::Auto)),
+            seccomp: Some(WordOr::Word(if self.seccomp {
+                spec::SeccompWord::Default
+            } else {
+                spec::SeccompWord::Off
+            })),
+            capabilities: Some(Vec::new()),
+            fds: Some(self.fds.iter().map(|fd| fd.unsigned_abs()).collect()),
+            changes: Some(false),
+            init: Some(self.init),
+            strict: Some(self.strict),
+            root: None,
+            mounts: Some(Vec::new()),
+            results: None,
+            sync: None,
+        }
+    }
+}
+
+fn normal_output(output: &Output, own: i32) -> Result<spec::OutputObject, spec::OutputWord> {
+    match output {
+        Output::Null => Err(spec::OutputWord::Null),
+        Output::Fd(fd) if *fd == own => Err(spec::OutputWord::Inherit),
+        Output::Fd(fd) => Ok(spec::OutputObject {
+            fd: Some(fd.unsigned_abs()),
+            ..Default::default()
+        }),
+        Output::Capture(most) => Ok(spec::OutputObject {
+            capture: Some(spec::CaptureSpec {
+                max_bytes: Some(*most),
+            }),
+            ..Default::default()
+        }),
+        Output::File { path, append } => Ok(spec::OutputObject {
+            file: Some(Text::from(path.as_c_str())),
+            append: Some(*append),
+            ..Default::default()
+        }),
+    }
+}

@@ -1,0 +1,548 @@
+//! The rules for single fields, in the order of the contract. Ring 0.
+
+use super::{Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, User};
+use crate::json;
+use crate::problem::{Code, Problem};
+use crate::spec::{self, IdMap, Inherit, Mode, ProcMode, Spec, Sys, WordOr};
+use crate::text::{AbsPath, PathFault, Text};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
+const MAX_MS: u64 = MAX_SIZE / 1_000_000;
+const MAX_FD: u32 = 1 << 20;
+pub(super) const DEFAULT_CAPTURE: u64 = 1 << 20;
+const MAX_CAPTURE: u64 = 1 << 30;
+
+/// Fields of the protocol that this version reads and refuses; each has an issue of its own.
+pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
+    let limits = spec.limits.clone().unwrap_or_default();
+    let asked = [
+        (spec.root.is_some(), "/root"),
+        (
+            spec.mounts.as_ref().is_some_and(|list| !list.is_empty()),
+            "/mounts",
+        ),
+        (spec.proc == Some(ProcMode::None), "/proc"),
+        (!matches!(spec.sys, None | Some(Sys::Host)), "/sys"),
+        (
+            spec.user
+                .as_ref()
+                .is_some_and(|user| user.map == Some(IdMap::Range)),
+            "/user/map",
+        ),
+        (limits.cpu_time_ms.is_some(), "/limits/cpu_time_ms"),
+        (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
+        (limits.processes.is_some(), "/limits/processes"),
+        (limits.cpus.is_some(), "/limits/cpus"),
+        (limits.output_bytes.is_some(), "/limits/output_bytes"),
+        (
+            !matches!(
+                spec.cgroup,
+                None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))
+            ),
+            "/cgroup",
+        ),
+        (
+            !matches!(
+                spec.seccomp,
+                None | Some(WordOr::Word(
+                    spec::SeccompWord::Default | spec::SeccompWord::Off
+                ))
+            ),
+            "/seccomp",
+        ),
+        (
+            spec.capabilities
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            "/capabilities",
+        ),
+        (spec.results.is_some(), "/results"),
+        (spec.changes == Some(true), "/changes"),
+        (spec.sync.is_some(), "/sync"),
+    ];
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, at)) => Err(Problem::at(Code::NotImplemented, *at, "This version of stdbox cannot do this yet.")
+            .hint("Leave the field out; nothing was run, since running without it would not be what was asked.")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn bounded(length: usize, most: usize, at: &str) -> Checked<()> {
+    if length > most {
+        return Err(Problem::at(
+            Code::TooLong,
+            at,
+            format!("{length} bytes are more than the {most} that fit here."),
+        ));
+    }
+    Ok(())
+}
+
+fn in_range(value: u64, least: u64, most: u64, at: &str) -> Checked<u64> {
+    if value < least || value > most {
+        return Err(Problem::at(
+            Code::OutOfRange,
+            at,
+            format!("{value} is not between {least} and {most}."),
+        ));
+    }
+    Ok(value)
+}
+
+fn c_string(text: &Text, at: &str) -> Checked<CString> {
+    CString::new(text.0.clone()).map_err(|_| {
+        Problem::at(
+            Code::NulByte,
+            at,
+            "A string that goes to the kernel cannot hold a NUL byte.",
+        )
+    })
+}
+
+pub(super) fn file_path(text: &Text, at: &str) -> Checked<CString> {
+    if text.0.is_empty() {
+        return Err(Problem::at(Code::Empty, at, "A path cannot be empty."));
+    }
+    bounded(text.0.len(), 4095, at)?;
+    c_string(text, at)
+}
+
+pub(super) fn abs_path(text: &Text, at: &str) -> Checked<AbsPath> {
+    AbsPath::new(&text.0).map_err(|fault| {
+        let (code, message) = match fault {
+            PathFault::Empty => (Code::Empty, "A path cannot be empty."),
+            PathFault::Nul => (Code::NulByte, "A path cannot hold a NUL byte."),
+            PathFault::NotAbsolute => (
+                Code::NotAbsolute,
+                "The path must be absolute: it must begin with a slash.",
+            ),
+            PathFault::Parent => (
+                Code::ParentComponent,
+                "A path with a \"..\" component is not taken here.",
+            ),
+            PathFault::TooLong => (Code::TooLong, "The path is longer than the kernel takes."),
+        };
+        Problem::at(code, at, message).path(&text.0)
+    })
+}
+
+pub(super) fn argv(args: Option<Vec<Text>>) -> Checked<Vec<CString>> {
+    let Some(args) = args else {
+        return Err(Problem::at(
+            Code::MissingField,
+            "/argv",
+            "The field \"argv\" is missing.",
+        ));
+    };
+    match args.first() {
+        None => {
+            return Err(Problem::at(
+                Code::Empty,
+                "/argv",
+                "The command line is empty.",
+            ));
+        }
+        Some(first) if first.0.is_empty() => {
+            return Err(Problem::at(
+                Code::Empty,
+                "/argv/0",
+                "The name of the command is empty.",
+            ));
+        }
+        Some(_) => {}
+    }
+    // MAX_ARG_STRLEN of execve(2): the kernel refuses a longer single string.
+    args.iter()
+        .enumerate()
+        .map(|(i, arg)| {
+            let at = format!("/argv/{i}");
+            bounded(arg.0.len(), 131_071, &at)?;
+            c_string(arg, &at)
+        })
+        .collect()
+}
+
+pub(super) fn env(spec: spec::EnvSpec) -> Checked<Env> {
+    let name = |bytes: &[u8], at: String| {
+        if bytes.is_empty() {
+            return Err(Problem::at(
+                Code::Empty,
+                at,
+                "The name of a variable cannot be empty.",
+            ));
+        }
+        if bytes.contains(&b'=') {
+            return Err(Problem::at(
+                Code::BadName,
+                at,
+                "The name of a variable cannot hold \"=\".",
+            ));
+        }
+        c_string(&Text::from(bytes), &at).map(|_| bytes.to_vec())
+    };
+    let names = |list: Vec<Text>, at: &str| -> Checked<Vec<Vec<u8>>> {
+        list.iter()
+            .enumerate()
+            .map(|(i, text)| name(&text.0, format!("{at}/{i}")))
+            .collect()
+    };
+    let mut set = BTreeMap::new();
+    for (key, value) in spec.set.unwrap_or_default() {
+        let at = format!("/env/set/{}", json::escape(&key));
+        bounded(key.len() + value.0.len() + 1, 131_071, &at)?;
+        c_string(&value, &at)?;
+        set.insert(name(key.as_bytes(), at)?, value.0);
+    }
+    Ok(Env {
+        inherit: match spec.inherit {
+            None | Some(Inherit::All(true)) => None,
+            Some(Inherit::All(false)) => Some(Vec::new()),
+            Some(Inherit::Names(list)) => Some(names(list, "/env/inherit")?),
+        },
+        set,
+        unset: names(spec.unset.unwrap_or_default(), "/env/unset")?,
+    })
+}
+
+fn one_of(at: &str, given: &[bool], words: &str) -> Checked<()> {
+    match given.iter().filter(|given| **given).count() {
+        1 => Ok(()),
+        0 => Err(Problem::at(
+            Code::MissingField,
+            at,
+            format!("One of {words} must be given."),
+        )),
+        _ => Err(Problem::at(
+            Code::Contradiction,
+            at,
+            format!("Only one of {words} can be given."),
+        )),
+    }
+}
+
+fn descriptor(fd: u32, at: &str) -> Checked<i32> {
+    let fd = in_range(fd.into(), 0, (MAX_FD - 1).into(), at)?;
+    Ok(i32::try_from(fd).unwrap_or(i32::MAX))
+}
+
+pub(super) fn input(
+    spec: Option<WordOr<spec::InputWord, spec::InputObject>>,
+    channels: Channels,
+) -> Checked<Input> {
+    let taken = |at: &str| {
+        Problem::at(
+            Code::Contradiction,
+            at,
+            "The job itself is read from stdin, so the target cannot have it.",
+        )
+        .hint("Give the job with --spec FILE or --spec-fd N.")
+    };
+    match spec {
+        None | Some(WordOr::Word(spec::InputWord::Null)) => Ok(Input::Null),
+        Some(WordOr::Word(spec::InputWord::Inherit)) if channels.spec_on_stdin => {
+            Err(taken("/stdin"))
+        }
+        Some(WordOr::Word(spec::InputWord::Inherit)) => Ok(Input::Fd(0)),
+        Some(WordOr::Object(o)) => {
+            let given = [
+                o.text.is_some(),
+                o.base64.is_some(),
+                o.file.is_some(),
+                o.fd.is_some(),
+            ];
+            one_of("/stdin", &given, "\"text\", \"base64\", \"file\", \"fd\"")?;
+            if let Some(text) = o.text {
+                return Ok(Input::Bytes(text.into_bytes()));
+            }
+            if let Some(bytes) = o.base64 {
+                return Ok(Input::Bytes(bytes.0));
+            }
+            if let Some(path) = o.file {
+                return file_path(&path, "/stdin/file").map(Input::File);
+            }
+            let fd = descriptor(o.fd.unwrap_or(0), "/stdin/fd")?;
+            if fd == 0 && channels.spec_on_stdin {
+                return Err(taken("/stdin/fd"));
+            }
+            Ok(Input::Fd(fd))
+        }
+    }
+}
+
+fn stdout_taken(at: &str) -> Problem {
+    Problem::at(
+        Code::Contradiction,
+        at,
+        "The report is written to stdout, so the target cannot have it.",
+    )
+    .hint("Send the report elsewhere with --report FILE or --report-fd N.")
+}
+
+pub(super) fn output(
+    spec: Option<WordOr<spec::OutputWord, spec::OutputObject>>,
+    at: &str,
+    fd: i32,
+    channels: Channels,
+) -> Checked<Output> {
+    match spec {
+        None => Ok(Output::Capture(DEFAULT_CAPTURE)),
+        Some(WordOr::Word(spec::OutputWord::Null)) => Ok(Output::Null),
+        Some(WordOr::Word(spec::OutputWord::Inherit)) if channels.report_on_stdout => {
+            Err(stdout_taken(at))
+        }
+        Some(WordOr::Word(spec::OutputWord::Inherit)) => Ok(Output::Fd(fd)),
+        Some(WordOr::Object(object)) => output_object(object, at, channels),
+    }
+}
+
+pub(super) fn output_object(
+    o: spec::OutputObject,
+    at: &str,
+    channels: Channels,
+) -> Checked<Output> {
+    one_of(
+        at,
+        &[o.capture.is_some(), o.file.is_some(), o.fd.is_some()],
+        "\"capture\", \"file\", \"fd\"",
+    )?;
+    if o.append.is_some() && o.file.is_none() {
+        return Err(Problem::at(
+            Code::Contradiction,
+            format!("{at}/append"),
+            "\"append\" goes with \"file\" only.",
+        ));
+    }
+    if let Some(capture) = o.capture {
+        let at = format!("{at}/capture/max_bytes");
+        return in_range(
+            capture.max_bytes.unwrap_or(DEFAULT_CAPTURE),
+            0,
+            MAX_CAPTURE,
+            &at,
+        )
+        .map(Output::Capture);
+    }
+    if let Some(path) = o.file {
+        let path = file_path(&path, &format!("{at}/file"))?;
+        return Ok(Output::File {
+            path,
+            append: o.append.unwrap_or(false),
+        });
+    }
+    let at = format!("{at}/fd");
+    let fd = descriptor(o.fd.unwrap_or(0), &at)?;
+    if fd == 1 && channels.report_on_stdout {
+        return Err(stdout_taken(&at));
+    }
+    Ok(Output::Fd(fd))
+}
+
+pub(super) fn named(directories: Option<&spec::Directories>, path: &str) -> bool {
+    directories.is_some_and(|d| {
+        d.entries.iter().any(|(text, _)| {
+            AbsPath::new(&text.0)
+                == Ok(AbsPath::new(path.as_bytes()).unwrap_or_else(|_| AbsPath::root()))
+        })
+    })
+}
+
+pub(super) fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, Directory>> {
+    let proc = AbsPath::fixed("/proc");
+    let mut map: BTreeMap<AbsPath, Directory> = BTreeMap::new();
+    for (i, (text, mode)) in spec.entries.into_iter().enumerate() {
+        let at = match std::str::from_utf8(&text.0) {
+            Ok(key) if !spec.list => format!("/directories/{}", json::escape(key)),
+            _ => format!("/directories/{i}/path"),
+        };
+        let path = abs_path(&text, &at)?;
+        if proc.contains(&path) {
+            return Err(Problem::at(
+                Code::ProcDirectory,
+                at,
+                "/proc is always replaced, so it cannot have a mode.",
+            )
+            .path(path.bytes())
+            .hint("See the field \"proc\"."));
+        }
+        if let Some(first) = map.get(&path) {
+            let message = format!(
+                "{} is named twice; first at {}.",
+                path.lossy(),
+                first.at.as_deref().unwrap_or("?")
+            );
+            return Err(Problem::at(Code::DuplicateDirectory, at, message).path(path.bytes()));
+        }
+        map.insert(path, Directory { mode, at: Some(at) });
+    }
+    for (path, mode) in [
+        ("/", Mode::Overlay),
+        ("/tmp", Mode::Hidden),
+        ("/run", Mode::Hidden),
+    ] {
+        map.entry(AbsPath::fixed(path))
+            .or_insert(Directory { mode, at: None });
+    }
+    Ok(map)
+}
+
+pub(super) fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
+    let nodes = spec.numa_nodes.unwrap_or_default();
+    if let Some(path) = spec.directory {
+        if spec.size_bytes.is_some() || spec.inodes.is_some() || !nodes.is_empty() {
+            return Err(Problem::at(
+                Code::Contradiction,
+                "/scratch",
+                "\"size_bytes\", \"inodes\" and \"numa_nodes\" belong to the memory scratch, \"directory\" to a disk one.",
+            ));
+        }
+        return abs_path(&path, "/scratch/directory").map(Scratch::Disk);
+    }
+    for (i, &node) in nodes.iter().enumerate() {
+        in_range(node.into(), 0, 1023, &format!("/scratch/numa_nodes/{i}"))?;
+    }
+    Ok(Scratch::Tmpfs {
+        size_bytes: spec
+            .size_bytes
+            .map(|v| in_range(v, 4096, MAX_SIZE, "/scratch/size_bytes"))
+            .transpose()?,
+        // The directories that stdbox itself makes need a few.
+        inodes: spec
+            .inodes
+            .map(|v| in_range(v, 64, MAX_SIZE, "/scratch/inodes"))
+            .transpose()?,
+        numa_nodes: nodes,
+    })
+}
+
+fn account(name: Option<String>, default: &str, at: &str) -> Checked<String> {
+    let name = name.unwrap_or_else(|| default.to_owned());
+    bounded(name.len(), 32, at)?;
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    if !first
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+    {
+        let message = format!(
+            "{name:?} is not an account name: letters a-z, digits, \"_\" and \"-\" only, a letter or \"_\" first."
+        );
+        return Err(Problem::at(
+            if name.is_empty() {
+                Code::Empty
+            } else {
+                Code::BadName
+            },
+            at,
+            message,
+        ));
+    }
+    Ok(name)
+}
+
+pub(super) fn user(spec: spec::UserSpec, system_config: bool) -> Checked<User> {
+    const DEFAULT_ID: u32 = 1000;
+    // 2^32-1 is "no change" for the kernel's id calls.
+    let id = |value: Option<u32>, at: &str| {
+        let value = value.unwrap_or(DEFAULT_ID);
+        in_range(value.into(), 0, u64::from(u32::MAX) - 1, at).map(|_| value)
+    };
+    let uid = id(spec.uid, "/user/uid")?;
+    let default = if uid == 0 { "root" } else { "user" };
+    let name = account(spec.name, default, "/user/name")?;
+    Ok(User {
+        uid,
+        gid: id(spec.gid, "/user/gid")?,
+        group: account(spec.group, &name, "/user/group")?,
+        home: match spec.home {
+            Some(path) => {
+                let path = abs_path(&path, "/user/home")?;
+                if path.bytes().iter().any(|&b| b == b':' || b == b'\n') {
+                    let message = "A home directory cannot hold a colon or a newline: passwd(5) could not name it.";
+                    return Err(
+                        Problem::at(Code::BadName, "/user/home", message).path(path.bytes())
+                    );
+                }
+                Some(path)
+            }
+            None => system_config.then(|| AbsPath::fixed("/home").join(name.as_bytes())),
+        },
+        name,
+    })
+}
+
+pub(super) fn hostname(name: String) -> Checked<String> {
+    // 64 is the kernel's bound: uname(2).
+    bounded(name.len(), 64, "/hostname")?;
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let fine = edge(name.bytes().next()) && edge(name.bytes().last());
+    if !fine
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    {
+        let code = if name.is_empty() {
+            Code::Empty
+        } else {
+            Code::BadName
+        };
+        return Err(Problem::at(
+            code,
+            "/hostname",
+            "A host name has letters, digits, \"-\" and \".\", and begins and ends with a letter or digit.",
+        ));
+    }
+    Ok(name)
+}
+
+pub(super) fn limits(spec: &spec::LimitsSpec) -> Checked<Limits> {
+    let mut rlimits = Vec::new();
+    for (which, value, least) in [
+        (Rlimit::OpenFiles, spec.open_files, 3),
+        (Rlimit::FileSize, spec.file_size_bytes, 0),
+        (Rlimit::Stack, spec.stack_bytes, 1),
+        (Rlimit::AddressSpace, spec.address_space_bytes, 1),
+        (Rlimit::Core, Some(spec.core_bytes.unwrap_or(0)), 0),
+    ] {
+        if let Some(value) = value {
+            rlimits.push((which, in_range(value, least, MAX_SIZE, which.pointer())?));
+        }
+    }
+    Ok(Limits {
+        wall_time_ms: spec
+            .wall_time_ms
+            .map(|v| in_range(v, 1, MAX_MS, "/limits/wall_time_ms"))
+            .transpose()?,
+        grace_ms: in_range(spec.grace_ms.unwrap_or(0), 0, MAX_MS, "/limits/grace_ms")?,
+        rlimits,
+    })
+}
+
+pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
+    let mut fds = Vec::with_capacity(list.len());
+    for (i, fd) in list.into_iter().enumerate() {
+        let at = format!("/fds/{i}");
+        let fd = descriptor(fd, &at)?;
+        if fd < 3 {
+            return Err(Problem::at(
+                Code::OutOfRange,
+                at,
+                "0, 1 and 2 have fields of their own: stdin, stdout, stderr.",
+            ));
+        }
+        if fds.contains(&fd) {
+            return Err(Problem::at(
+                Code::Contradiction,
+                at,
+                format!("Descriptor {fd} is listed twice."),
+            ));
+        }
+        fds.push(fd);
+    }
+    fds.sort_unstable();
+    Ok(fds)
+}
