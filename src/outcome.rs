@@ -570,21 +570,28 @@ pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
     ))
 }
 
-/// The child ended without a word.
+/// Init ended without a word on the target's end; `ran` tells whether there was a target by then.
 #[must_use]
-pub fn died(status: i32) -> Problem {
+pub fn died(status: i32, ran: bool) -> Problem {
     let signal = status & 0x7f;
     let how = if signal == 0 {
         format!("exit status {}", status >> 8 & 0xff)
     } else {
         format!("signal {signal}")
     };
-    Problem::new(
-        Code::SetupDied,
-        Stage::Namespaces,
-        format!("The process that builds the container ended unexpectedly with {how}."),
-    )
-    .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
+    let (stage, what) = if ran {
+        (
+            Stage::Exec,
+            "The first process of the container was ended from outside, and the target with it,",
+        )
+    } else {
+        (
+            Stage::Namespaces,
+            "The process that builds the container ended",
+        )
+    };
+    Problem::new(Code::SetupDied, stage, format!("{what} with {how}."))
+        .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
 }
 
 /// The refusal of a degraded container under `"strict": true`.

@@ -59,18 +59,19 @@ const X32_BIT: u32 = 0x4000_0000;
 enum Rule {
     Allow,
     Deny(u32),
-    /// Denied where the low half of an argument is one of these values.
+    /// Denied where the low half of an argument lies in one of these ranges, both ends included.
     DenyIf {
         argument: u32,
-        values: &'static [u32],
+        values: &'static [(u32, u32)],
         verdict: u32,
     },
 }
 
-/// Requests that write into a terminal's input queue or its screen memory: ioctl_tty(2), ioctl_console(2).
+/// Requests that write into a terminal's input queue or its screen memory, TIOCSTI and TIOCLINUX: ioctl_tty(2),
+/// ioctl_console(2).
 const TERMINAL_INJECTION: Rule = Rule::DenyIf {
     argument: 1,
-    values: &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */],
+    values: &[(0x5412, 0x5412), (0x541c, 0x541c)],
     verdict: errno(EPERM),
 };
 
@@ -78,7 +79,7 @@ const TERMINAL_INJECTION: Rule = Rule::DenyIf {
 /// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
 const OUTSIDE_FAMILIES: Rule = Rule::DenyIf {
     argument: 0,
-    values: &[23, 26, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42],
+    values: &[(23, 23), (26, 26), (31, 40), (42, 42)],
     verdict: errno(EAFNOSUPPORT),
 };
 
@@ -184,25 +185,25 @@ const COMPAT_RULES: &[(u32, Rule)] = &[
 /// The `default` filter: everything works but the calls that reach outside the container.
 #[must_use]
 pub fn default_filter() -> Vec<Instruction> {
-    let mut program = Vec::with_capacity(256);
-    program.push(op(LOAD, ARCHITECTURE));
     let native = section(NATIVE_RULES);
     let compat = section(COMPAT_RULES);
-    // Long jumps have no condition, so the conditional one skips over them.
-    program.push(branch(JUMP_IF_EQUAL, NATIVE, 0, 1));
-    program.push(op(JUMP, 3));
-    program.push(branch(JUMP_IF_EQUAL, COMPAT, 0, 1));
-    program.push(op(JUMP, 1 + length(&native) + length(X32_GUARD)));
-    program.push(op(RETURN, KILL_PROCESS));
+    let mut program = Vec::with_capacity(192);
+    program.push(op(LOAD, ARCHITECTURE));
+    program.push(branch(JUMP_IF_EQUAL, NATIVE, 1, 0));
+    // Only a jump without condition is long enough.
+    program.push(op(JUMP, 1 + length(X32_GUARD) + length(&native)));
+    program.push(op(LOAD, NUMBER));
     program.extend_from_slice(X32_GUARD);
     program.extend(native);
+    program.push(branch(JUMP_IF_EQUAL, COMPAT, 1, 0));
+    program.push(op(RETURN, KILL_PROCESS));
+    program.push(op(LOAD, NUMBER));
     program.extend(compat);
     program
 }
 
 #[cfg(target_arch = "x86_64")]
 const X32_GUARD: &[Instruction] = &[
-    op(LOAD, NUMBER),
     branch(JUMP_IF_AT_LEAST, X32_BIT, 0, 1),
     op(RETURN, errno(ENOSYS)),
 ];
@@ -226,7 +227,7 @@ fn length(program: &[Instruction]) -> u32 {
     u32::try_from(program.len()).unwrap_or(u32::MAX)
 }
 
-/// The program for one ABI: loads the number and returns a verdict.
+/// The program for one ABI, whose number is loaded: it returns a verdict.
 fn section(rules: &[(u32, Rule)]) -> Vec<Instruction> {
     // Ranges of neighbouring numbers with one rule, from 0 on without gaps.
     let mut ranges: Vec<(u32, Rule)> = vec![(0, Rule::Allow)];
@@ -242,22 +243,30 @@ fn section(rules: &[(u32, Rule)]) -> Vec<Instruction> {
         }
         ranges.push((number + 1, Rule::Allow));
     }
-    let mut program = vec![op(LOAD, NUMBER)];
-    program.extend(search(&ranges));
-    program
+    search(&ranges, NUMBERS)
 }
 
-/// A binary search over ranges, the upper half first so that the far jump is the one that may be long.
-fn search(ranges: &[(u32, Rule)]) -> Vec<Instruction> {
-    let middle = ranges.len() / 2;
-    let (low, high) = ranges.split_at(middle);
-    let Some(&(start, rule)) = high.first() else {
+/// Beyond the highest number of any system call, for weighing the last range.
+const NUMBERS: u32 = 512;
+
+/// A search over ranges up to `end`. Each comparison halves the numbers, not the ranges: the kernel evaluates the program once
+/// for every number when it is attached, so what counts is the mean over all numbers.
+fn search(ranges: &[(u32, Rule)], end: u32) -> Vec<Instruction> {
+    let (first, rest) = match ranges {
+        [] => return vec![op(RETURN, ALLOW)],
+        [(_, rule)] => return verdict(*rule),
+        [(first, _), rest @ ..] => (*first, rest),
+    };
+    let imbalance = |start: u32| (start - first).abs_diff(end.saturating_sub(start));
+    let Some((middle, start)) = (1..)
+        .zip(rest)
+        .map(|(i, &(start, _))| (i, start))
+        .min_by_key(|&(_, start)| imbalance(start))
+    else {
         return vec![op(RETURN, ALLOW)];
     };
-    if low.is_empty() {
-        return verdict(rule);
-    }
-    let (low, high) = (search(low), search(high));
+    let (low, high) = ranges.split_at(middle);
+    let (low, high) = (search(low, start), search(high, end));
     let mut program = Vec::with_capacity(low.len() + high.len() + 2);
     if let Ok(distance) = u8::try_from(low.len()) {
         program.push(branch(JUMP_IF_AT_LEAST, start, distance, 0));
@@ -280,11 +289,19 @@ fn verdict(rule: Rule) -> Vec<Instruction> {
             verdict,
         } => {
             let mut program = vec![op(LOAD, argument(index))];
-            for (i, &value) in values.iter().enumerate() {
-                // Past the remaining comparisons and the "allow" behind them.
-                let skip = u8::try_from(values.len() - i).unwrap_or(u8::MAX);
-                program.push(branch(JUMP_IF_EQUAL, value, skip, 0));
+            // From the last comparison on, so that each knows how far it is to the end.
+            let mut tests: Vec<Instruction> = Vec::new();
+            for &(first, last) in values.iter().rev() {
+                // Past the later comparisons and the "allow" behind them.
+                let skip = u8::try_from(tests.len() + 1).unwrap_or(u8::MAX);
+                if first == last {
+                    tests.insert(0, branch(JUMP_IF_EQUAL, first, skip, 0));
+                } else {
+                    tests.insert(0, branch(JUMP_IF_AT_LEAST, first, skip, 0));
+                    tests.insert(0, branch(JUMP_IF_AT_LEAST, last + 1, 1, 0));
+                }
             }
+            program.append(&mut tests);
             program.push(op(RETURN, ALLOW));
             program.push(op(RETURN, verdict));
             program

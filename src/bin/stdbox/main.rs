@@ -34,12 +34,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => serve(&options, run),
-        Ok(Command::Check(options)) => serve(&options, |bytes, channels, _| {
-            (
-                Job::from_slice(bytes, channels).map(check),
-                Timing::default(),
-            )
-        }),
+        Ok(Command::Check(options)) => serve(&options, check),
         Ok(Command::Schema(text)) => show(text),
         Ok(Command::Version) => show(concat!("stdbox ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Help) => show(cli::HELP),
@@ -50,25 +45,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// What `run` and `check` leave behind for the report.
+#[derive(Default)]
+struct Record {
+    id: Option<String>,
+    timing: Timing,
+}
+
 /// Runs the job that the bytes hold.
 fn run(
     bytes: &[u8],
     channels: Channels,
     stop_signals: &OwnedFd,
-) -> (Result<Outcome, Problem>, Timing) {
-    let mut timing = Timing::default();
-    let outcome = attempt(bytes, channels, stop_signals, &mut timing);
-    (outcome, timing)
-}
-
-fn attempt(
-    bytes: &[u8],
-    channels: Channels,
-    stop_signals: &OwnedFd,
-    timing: &mut Timing,
+    record: &mut Record,
 ) -> Result<Outcome, Problem> {
     let mut clock = Clock::start();
-    let job = Job::from_slice(bytes, channels)?;
+    let job = read(bytes, channels, record)?;
+    let timing = &mut record.timing;
     streams::check_descriptors(&job)?;
     timing.parse_ns = clock.lap();
     let mut facts = HostFacts {
@@ -142,16 +135,32 @@ fn carry_out(
     ))
 }
 
-/// The job with its defaults.
-fn check(job: Job) -> Outcome {
+/// Checks the job, and shows it with its defaults.
+fn check(
+    bytes: &[u8],
+    channels: Channels,
+    _: &OwnedFd,
+    record: &mut Record,
+) -> Result<Outcome, Problem> {
+    let job = read(bytes, channels, record)?;
     let mut normalised = job.normalised();
     if normalised.cwd.is_none() {
         normalised.cwd = facts::caller().cwd.map(|path| Text::from(path.bytes()));
     }
-    Outcome::before(Verdict::Valid(Box::new(normalised)))
+    Ok(Outcome::before(Verdict::Valid(Box::new(normalised))))
 }
 
-type Work = fn(&[u8], Channels, &OwnedFd) -> (Result<Outcome, Problem>, Timing);
+/// Reads the job; what is wrong with it can still be matched to its caller by its id.
+fn read(bytes: &[u8], channels: Channels, record: &mut Record) -> Result<Job, Problem> {
+    let job = Job::from_slice(bytes, channels);
+    record.id = match &job {
+        Ok(job) => job.id.clone(),
+        Err(_) => job::id_of(bytes),
+    };
+    job
+}
+
+type Work = fn(&[u8], Channels, &OwnedFd, &mut Record) -> Result<Outcome, Problem>;
 
 /// Reads the job, does the work, and delivers the report: always exactly one.
 fn serve(options: &Options, work: Work) -> ExitCode {
@@ -169,16 +178,9 @@ fn serve(options: &Options, work: Work) -> ExitCode {
         spec_on_stdin: matches!(options.spec, Place::Standard | Place::Fd(0)),
         report_on_stdout: matches!(options.report, Place::Standard | Place::Fd(1)),
     };
-    let (bytes, read) = match read_job(&options.spec) {
-        Ok(bytes) => (bytes, Ok(())),
-        Err(problem) => (Vec::new(), Err(problem)),
-    };
-    let (outcome, timing) = match read {
-        Ok(()) => work(&bytes, channels, &stop_signals),
-        Err(problem) => (Err(problem), Timing::default()),
-    };
-    let id = job::id_of(&bytes);
-    drop(bytes);
+    let mut record = Record::default();
+    let outcome = read_job(&options.spec)
+        .and_then(|bytes| work(&bytes, channels, &stop_signals, &mut record));
     let outcome = outcome.unwrap_or_else(|problem| {
         Outcome::before(match problem.stage {
             Stage::Parse | Stage::Validate => Verdict::InvalidJob(Box::new(problem)),
@@ -186,7 +188,7 @@ fn serve(options: &Options, work: Work) -> ExitCode {
         })
     });
     let written = report
-        .write_all(&Report::new(id.as_deref(), &outcome, timing).to_bytes())
+        .write_all(&Report::new(record.id.as_deref(), &outcome, record.timing).to_bytes())
         .and_then(|()| report.flush());
     match written {
         Ok(()) => ExitCode::from(outcome.exit_status(options.propagate)),

@@ -60,24 +60,23 @@ impl Capture {
         }
     }
 
-    /// Reads what is there. What does not fit is read and dropped, so that the target never waits.
-    fn read(&mut self, buffer: &mut [u8]) {
-        while let Some(from) = &self.from {
-            match fd::read(from.as_raw_fd(), buffer) {
-                Ok(0) => self.from = None,
-                Ok(count) => {
-                    self.captured.bytes += count as u64;
-                    let room = self.most - self.captured.kept.len();
-                    self.captured
-                        .kept
-                        .extend_from_slice(buffer.get(..count.min(room)).unwrap_or(b""));
-                    if count < buffer.len() {
-                        return;
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return,
-                Err(_) => self.from = None,
+    /// Reads a part of what is there; says whether there may be more. What does not fit is read and dropped, so that the
+    /// target never waits.
+    fn read(&mut self, buffer: &mut [u8]) -> bool {
+        let Some(from) = &self.from else { return false };
+        match fd::read(from.as_raw_fd(), buffer) {
+            Ok(count) if count > 0 => {
+                self.captured.bytes += count as u64;
+                let room = self.most - self.captured.kept.len();
+                let fits = buffer.get(..count.min(room)).unwrap_or(b"");
+                self.captured.kept.extend_from_slice(fits);
+                true
+            }
+            Err(Errno::EINTR) => true,
+            Err(Errno::EAGAIN) => false,
+            Ok(_) | Err(_) => {
+                self.from = None;
+                false
             }
         }
     }
@@ -134,7 +133,7 @@ pub(crate) fn run(
         .into_iter()
         .flatten()
     {
-        capture.read(&mut buffer);
+        while capture.read(&mut buffer) {}
     }
     let ended = process::now_ns();
     let ready = running.ready_ns.unwrap_or(ended);
@@ -391,7 +390,10 @@ impl Running {
                 Stage::Namespaces,
                 "The container said something that stdbox does not understand.",
             ))),
-            (None, _) => Verdict::SetupFailed(Box::new(outcome::died(init_status))),
+            (None, _) => {
+                let ran = self.ready_ns.is_some();
+                Verdict::SetupFailed(Box::new(outcome::died(init_status, ran)))
+            }
         };
         outcome
     }
