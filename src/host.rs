@@ -51,8 +51,10 @@ pub enum PathFact {
         /// Whether something is mounted right there.
         mount: bool,
     },
-    /// Anything else.
-    Other(Kind),
+    /// A regular file.
+    File,
+    /// Anything else, such as a device file.
+    Other,
 }
 
 /// The kind of a directory entry.

@@ -2,7 +2,7 @@
 
 use super::tree::{Area, Builder};
 use super::{At, Attributes, Node, Slot, Step};
-use crate::host::{Kind, Listing, PathFact};
+use crate::host::{Listing, PathFact};
 use crate::job::{Job, Scratch};
 use crate::problem::Notice;
 use crate::spec::{Mode, ProcMode};
@@ -124,7 +124,8 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
             node: Node::File,
             mode: 0o666,
         });
-        let node = device_node(b, name);
+        let node = b.slot();
+        b.early(device_node(node, name));
         b.attach_step(Step::Attach {
             slot: node,
             at: At::below(copy, name.to_bytes()),
@@ -140,6 +141,13 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
             keep: false,
         });
     }
+    // One call makes all of it private.
+    let attributes = Attributes {
+        no_suid: true,
+        ..Attributes::default()
+    };
+    let at = At::slot(copy);
+    b.attach_step(Step::Restrict { at, attributes });
     b.set_area(
         &dev,
         Area::Own {
@@ -153,20 +161,14 @@ fn in_dev(memory: Slot, name: &CStr) -> At {
     At::below(memory, &[b"dev/".as_slice(), name.to_bytes()].concat())
 }
 
-fn device_node(b: &mut Builder<'_>, name: &CStr) -> Slot {
-    let slot = b.slot();
+fn device_node(slot: Slot, name: &CStr) -> Step {
     let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
-    b.prepare(Step::Clone {
+    Step::Clone {
         slot,
         from,
         recursive: false,
         optional: true,
-    });
-    b.prepare(Step::Restrict {
-        at: At::slot(slot),
-        attributes: HARMLESS,
-    });
-    slot
+    }
 }
 
 /// Pseudo terminals of the container's own: those of the host can be reached through no other instance.
@@ -217,8 +219,13 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
         // The real root may open every device file that it can see, so it sees the harmless ones only.
         for name in NODES.into_iter().chain([c"ptmx"]) {
             let path = dev.join(name.to_bytes());
-            if matches!(b.path_fact(&path), Some(PathFact::Other(Kind::Device))) {
-                let node = device_node(b, name);
+            if matches!(b.path_fact(&path), Some(PathFact::Other)) {
+                let node = b.slot();
+                b.prepare(device_node(node, name));
+                b.prepare(Step::Restrict {
+                    at: At::slot(node),
+                    attributes: HARMLESS,
+                });
                 b.mount(node, &path);
             }
         }
@@ -351,7 +358,7 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
             continue;
         }
         match b.path_fact(&path) {
-            Some(PathFact::Other(Kind::File { .. })) => {
+            Some(PathFact::File) => {
                 let place = [b"config/".as_slice(), path.name()].concat();
                 b.make_dir(b.memory, b"config", 0o755);
                 b.prepare(Step::Write {
@@ -397,7 +404,9 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
         }
         Mode::Overlay => match (fact, b.area(&home)) {
             (_, (_, Area::Host(_)))
-            | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::Other(_), _) => false,
+            | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::File | PathFact::Other, _) => {
+                false
+            }
             (PathFact::Directory { .. }, _) => {
                 b.hide(&home, b.scratch, 0o700);
                 true

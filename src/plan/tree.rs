@@ -1,10 +1,11 @@
 //! The container's tree as a list of steps. Ring 0.
 //!
-//! The order in time is the same for every job: the scratch space is mounted over `/`, where it hides nothing, since a path
-//! from the root does not look at what lies on the root. Everything that is taken from the host is taken while nothing is
-//! covered ("prepare"). The scratch leaves the tree again, living on in descriptors, overlays and copies. Then either the
-//! host's tree is restricted in place, or a new root is put over it; the prepared mounts are attached, parents first; and a
-//! new root is entered.
+//! The order in time is the same for every job. Device files are taken from the host, and the scratch space is mounted over
+//! /dev, which every container gets anew. Where that cannot be, it is mounted over `/`, where it hides nothing, since a path
+//! from the root does not look at what lies on the root, and is taken out of the tree when everything is prepared, living on
+//! in descriptors, overlays and copies. Everything else that comes from the host is taken while nothing is covered
+//! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
+//! attached, parents first; and a new root is entered.
 
 use super::{At, Attributes, Base, NoPlan, Placed, Slot, Step, system};
 use crate::host::{HostFacts, Listing, PathFact, Question};
@@ -54,6 +55,10 @@ pub(super) struct Builder<'a> {
     root: Option<Slot>,
     areas: BTreeMap<AbsPath, Area>,
     pub(super) made: BTreeSet<(Slot, Vec<u8>)>,
+    /// Where the private memory file system is mounted while the tree is built.
+    scratch_place: AbsPath,
+    /// What must be taken from the host before that.
+    early: Vec<Placed>,
     prepare: Vec<Placed>,
     attach: Vec<Placed>,
     pub(super) layers: usize,
@@ -95,6 +100,8 @@ impl<'a> Builder<'a> {
             root: None,
             areas: BTreeMap::new(),
             made: BTreeSet::new(),
+            scratch_place: AbsPath::root(),
+            early: Vec::new(),
             prepare: Vec::new(),
             attach: Vec::new(),
             layers: 0,
@@ -157,6 +164,12 @@ impl<'a> Builder<'a> {
     }
 
     fn tree(&mut self, in_place: bool) -> Result<Option<AbsPath>, NoPlan> {
+        let dev = AbsPath::fixed("/dev");
+        if self.job.dev == Dev::Minimal
+            && matches!(self.path_fact(&dev), Some(PathFact::Directory { .. }))
+        {
+            self.scratch_place = dev;
+        }
         self.make_scratch();
         if in_place {
             let mode = self.mode_of(&AbsPath::root());
@@ -211,8 +224,11 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self, in_place: bool, home: Option<AbsPath>) -> Tree {
-        let mut steps = std::mem::take(&mut self.prepare);
-        steps.push(plain(Step::Detach { slot: self.memory }));
+        let mut steps = std::mem::take(&mut self.early);
+        steps.append(&mut self.prepare);
+        if self.scratch_place.is_root() {
+            steps.push(plain(Step::Detach { slot: self.memory }));
+        }
         if in_place {
             let read_only = self.mode_of(&AbsPath::root()) == Mode::ReadOnly;
             let attributes = Attributes {
@@ -322,6 +338,11 @@ impl<'a> Builder<'a> {
             step,
             at: self.pointer.clone(),
         });
+    }
+
+    /// A step that takes something from below the place of the scratch.
+    pub(super) fn early(&mut self, step: Step) {
+        self.early.push(plain(step));
     }
 
     pub(super) fn attach_step(&mut self, step: Step) {
@@ -567,7 +588,7 @@ impl<'a> Builder<'a> {
         });
         self.prepare(Step::Attach {
             slot: self.memory,
-            at: At::host(&AbsPath::root()),
+            at: At::host(&self.scratch_place),
             keep: true,
         });
         if let Some((path, _)) = &self.facts.disk_scratch {
@@ -693,7 +714,7 @@ fn refused_directory(path: &AbsPath, fact: &PathFact, at: &str) -> Problem {
                 format!("{shown} is or lies behind a symbolic link to {to}, which does not exist."),
             )
         }
-        PathFact::Directory { .. } | PathFact::Other(_) => Problem::at(
+        PathFact::Directory { .. } | PathFact::File | PathFact::Other => Problem::at(
             Code::NotADirectory,
             at,
             format!("{shown} is not a directory."),

@@ -87,14 +87,17 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
         Err(Errno::EACCES) => return PathFact::Denied,
         Err(_) => return PathFact::Missing,
     };
-    match opened.metadata() {
-        Ok(found) if found.is_symlink() => symlink(path),
-        Ok(found) if found.is_dir() => PathFact::Directory {
-            mode: found.mode() & 0o7777,
-            mount: fd::is_mount(opened.as_raw_fd()),
+    match fd::status(opened.as_raw_fd()) {
+        Some((mode, mount)) => match mode & libc::S_IFMT {
+            libc::S_IFLNK => symlink(path),
+            libc::S_IFDIR => PathFact::Directory {
+                mode: mode & 0o7777,
+                mount,
+            },
+            libc::S_IFREG => PathFact::File,
+            _ => PathFact::Other,
         },
-        Ok(found) => PathFact::Other(kind(os(path), &found)),
-        Err(_) => PathFact::Missing,
+        None => PathFact::Missing,
     }
 }
 

@@ -232,7 +232,7 @@ fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
         Place::Fd(number) => borrow_descriptor(*number),
         Place::File(path) => File::open(path),
     };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
     let most = json::MAX_BYTES as u64 + 1;
     source
         .and_then(|source| source.take(most).read_to_end(&mut bytes))

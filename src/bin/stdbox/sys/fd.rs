@@ -194,14 +194,20 @@ pub(crate) fn mount_id(path: &CStr) -> Option<u64> {
     (answer.stx_mask & STATX_MNT_ID != 0).then_some(answer.stx_mnt_id)
 }
 
-/// Whether a descriptor is the root of a mount.
+/// Type and permission bits of what a descriptor stands for, and whether it is the root of a mount.
 ///
 /// # References
 /// statx(2), STATX_ATTR_MOUNT_ROOT (Linux 5.8)
-pub(crate) fn is_mount(fd: c_int) -> bool {
+pub(crate) fn status(fd: c_int) -> Option<(u32, bool)> {
     const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
-    statx(fd, c"", libc::AT_EMPTY_PATH, 0)
-        .is_some_and(|answer| answer.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
+    let found = statx(
+        fd,
+        c"",
+        libc::AT_EMPTY_PATH,
+        libc::STATX_TYPE | libc::STATX_MODE,
+    )?;
+    let mount = found.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0;
+    Some((found.stx_mode.into(), mount))
 }
 
 fn statx(at: c_int, path: &CStr, flags: c_int, mask: c_uint) -> Option<libc::statx> {
