@@ -556,13 +556,6 @@ pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
         ));
     }
     let path = step_path(step);
-    // Which global settings /proc has depends on the kernel; what is not there needs no protection.
-    if path
-        .as_ref()
-        .is_some_and(|path| path.starts_with(b"/proc/"))
-    {
-        return None;
-    }
     Some(Notice::new(
         "mount-vanished",
         path.as_deref(),

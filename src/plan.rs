@@ -85,6 +85,17 @@ pub struct Attributes {
     pub no_exec: bool,
 }
 
+/// What happens to a step whose object has vanished since the plan was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IfAbsent {
+    /// Set-up fails.
+    Fail,
+    /// It is left out, and the report says so.
+    Report,
+    /// It is left out: what is not there needs no protection.
+    PassOver,
+}
+
 /// A file without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Node {
@@ -126,8 +137,8 @@ pub enum Step {
         userxattr: bool,
         /// Whether a read-only lower mount makes the overlay read-only.
         keep_read_only: bool,
-        /// Whether the lower layer may have vanished: then the step is skipped and reported.
-        optional: bool,
+        /// What happens if the lower layer has vanished.
+        if_absent: IfAbsent,
     },
     /// Copies a mount, detached (open_tree(2)).
     Clone {
@@ -137,8 +148,8 @@ pub enum Step {
         from: At,
         /// With everything mounted below it.
         recursive: bool,
-        /// Whether it may have vanished.
-        optional: bool,
+        /// What happens if it has vanished.
+        if_absent: IfAbsent,
     },
     /// Opens a directory without mounting anything.
     Open {

@@ -1,7 +1,7 @@
 //! Overlays, and what stands in for them where the kernel takes none. Ring 0.
 
 use super::tree::{Area, Builder, UPPER};
-use super::{At, Attributes, NoPlan, Node, Slot, Step, system};
+use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, system};
 use crate::host::{Entry, Kind, Listing, Question};
 use crate::mountinfo::{MountId, MountTable};
 use crate::problem::{Code, Notice, Problem, Stage};
@@ -29,7 +29,7 @@ impl Builder<'_> {
         };
         let Some(fstype) = table.get(mount).map(|mount| mount.fstype.as_slice()) else {
             // The mount table has no root: nothing can be said, so nothing is written over.
-            self.show(path, Mode::ReadOnly, true);
+            self.show(path, Mode::ReadOnly, self.may_vanish());
             return Ok(());
         };
         let silently = AbsPath::fixed("/dev").contains(path)
@@ -54,7 +54,7 @@ impl Builder<'_> {
                     message,
                 ));
             }
-            self.show(path, Mode::ReadOnly, true);
+            self.show(path, Mode::ReadOnly, self.may_vanish());
             return Ok(());
         }
         let excluded = self
@@ -95,7 +95,7 @@ impl Builder<'_> {
         self.make_dir(self.scratch, &upper, bits);
         if self.ensure_dir(path, bits) {
             let slot = self.slot();
-            self.kernel_overlay(slot, path, &upper, !named, true);
+            self.kernel_overlay(slot, path, &upper, !named, self.may_vanish());
             self.mount(slot, path);
             self.set_area(path, Area::Overlay { upper });
         }
@@ -108,7 +108,7 @@ impl Builder<'_> {
         path: &AbsPath,
         upper: &[u8],
         keep_read_only: bool,
-        optional: bool,
+        if_absent: IfAbsent,
     ) {
         let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
         self.layers += 1;
@@ -122,7 +122,7 @@ impl Builder<'_> {
             work: At::below(self.scratch, &work),
             userxattr,
             keep_read_only,
-            optional,
+            if_absent,
         });
     }
 
@@ -230,7 +230,7 @@ impl Builder<'_> {
             slot,
             from: At::host(path),
             recursive: false,
-            optional: true,
+            if_absent: self.may_vanish(),
         });
         let attributes = Attributes {
             read_only: true,

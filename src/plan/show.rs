@@ -1,6 +1,6 @@
 //! A step as one line of text, for people and for snapshots. Ring 0.
 
-use super::{At, Attributes, Base, Node, Step};
+use super::{At, Attributes, Base, IfAbsent, Node, Step};
 use std::fmt;
 
 impl fmt::Display for At {
@@ -34,7 +34,11 @@ impl fmt::Display for Attributes {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = |optional: bool| if optional { " optional" } else { "" };
+        let rest = |if_absent: &IfAbsent| match if_absent {
+            IfAbsent::Fail => "",
+            IfAbsent::Report => " optional",
+            IfAbsent::PassOver => " if-present",
+        };
         match self {
             Self::NewFs {
                 slot,
@@ -64,27 +68,27 @@ impl fmt::Display for Step {
                 work,
                 userxattr,
                 keep_read_only,
-                optional,
+                if_absent,
             } => write!(
                 f,
                 "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}",
                 slot.0,
                 if *userxattr { " userxattr" } else { "" },
                 if *keep_read_only { " keep-ro" } else { "" },
-                rest(*optional)
+                rest(if_absent)
             ),
             Self::Clone {
                 slot,
                 from,
                 recursive,
-                optional,
+                if_absent,
             } => {
                 let depth = if *recursive { " rec" } else { "" };
                 write!(
                     f,
                     "clone     #{} <- {from}{depth}{}",
                     slot.0,
-                    rest(*optional)
+                    rest(if_absent)
                 )
             }
             Self::Open { slot, at } => write!(f, "open      #{} <- {at}", slot.0),

@@ -1,7 +1,7 @@
 //! What every container gets beside the host's tree: /dev, /sys, shared memory, configuration files, home, /proc. Ring 0.
 
 use super::tree::{Area, Builder};
-use super::{At, Attributes, Node, Slot, Step};
+use super::{At, Attributes, IfAbsent, Node, Slot, Step};
 use crate::host::{Listing, PathFact};
 use crate::job::{Job, Scratch};
 use crate::problem::Notice;
@@ -125,7 +125,7 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
             mode: 0o666,
         });
         let node = b.slot();
-        b.early(device_node(node, name));
+        b.early(device_node(b, node, name));
         b.attach_step(Step::Attach {
             slot: node,
             at: At::below(copy, name.to_bytes()),
@@ -161,13 +161,13 @@ fn in_dev(memory: Slot, name: &CStr) -> At {
     At::below(memory, &[b"dev/".as_slice(), name.to_bytes()].concat())
 }
 
-fn device_node(slot: Slot, name: &CStr) -> Step {
+fn device_node(b: &Builder<'_>, slot: Slot, name: &CStr) -> Step {
     let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
     Step::Clone {
         slot,
         from,
         recursive: false,
-        optional: true,
+        if_absent: b.may_vanish(),
     }
 }
 
@@ -221,7 +221,7 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
             let path = dev.join(name.to_bytes());
             if matches!(b.path_fact(&path), Some(PathFact::Other)) {
                 let node = b.slot();
-                b.prepare(device_node(node, name));
+                b.prepare(device_node(b, node, name));
                 b.prepare(Step::Restrict {
                     at: At::slot(node),
                     attributes: HARMLESS,
@@ -253,7 +253,9 @@ pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
             });
             b.set_area(&sys, Area::Host(Mode::ReadOnly));
         }
-        Some(PathFact::Directory { mount: false, .. }) => b.show(&sys, Mode::ReadOnly, true),
+        Some(PathFact::Directory { mount: false, .. }) => {
+            b.show(&sys, Mode::ReadOnly, b.may_vanish())
+        }
         _ => {}
     }
 }
@@ -287,7 +289,7 @@ pub(super) fn name_resolution(b: &mut Builder<'_>) {
     for path in ["/run/systemd/resolve", "/run/resolvconf"].map(AbsPath::fixed) {
         let hidden = matches!(b.area(&path), (_, Area::Own { .. }));
         if hidden && !named(b, &path) && is_directory(b, &path) {
-            b.show(&path, Mode::ReadOnly, true);
+            b.show(&path, Mode::ReadOnly, b.may_vanish());
         }
     }
 }
@@ -473,7 +475,7 @@ fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
         slot,
         from: At::host(from),
         recursive: true,
-        optional: true,
+        if_absent: b.may_vanish(),
     });
     let attributes = Attributes {
         read_only: true,
@@ -492,12 +494,13 @@ pub(super) fn proc(b: &mut Builder<'_>) {
         read_only,
         ..FORBIDDING
     };
+    let strict = b.job.strict;
     let fresh = |slot, read_only| Step::NewFs {
         slot,
         fstype: c"proc",
         options: Vec::new(),
         attributes: attributes(read_only),
-        read_only_fallback: !read_only,
+        read_only_fallback: !read_only && !strict,
     };
     let slot = b.slot();
     b.attach_step(fresh(slot, false));
@@ -512,7 +515,7 @@ pub(super) fn proc(b: &mut Builder<'_>) {
                 slot,
                 from,
                 recursive: false,
-                optional: true,
+                if_absent: IfAbsent::PassOver,
             });
             b.attach_step(Step::Restrict {
                 at: At::slot(slot),

@@ -7,7 +7,7 @@
 //! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
 //! attached, parents first; and a new root is entered.
 
-use super::{At, Attributes, Base, NoPlan, Placed, Slot, Step, system};
+use super::{At, Attributes, Base, IfAbsent, NoPlan, Placed, Slot, Step, system};
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch};
 use crate::mountinfo::MountTable;
@@ -505,7 +505,7 @@ impl<'a> Builder<'a> {
             slot: copy,
             from: At::below(slot, path),
             recursive: false,
-            optional: false,
+            if_absent: IfAbsent::Fail,
         });
         if slot != self.memory {
             // A copy of a mount of the host has only the attributes that the host gave it.
@@ -522,14 +522,23 @@ impl<'a> Builder<'a> {
         copy
     }
 
+    /// What happens to a part of the tree that was only met on the way, if it vanishes.
+    pub(super) fn may_vanish(&self) -> IfAbsent {
+        if self.job.strict {
+            IfAbsent::Fail
+        } else {
+            IfAbsent::Report
+        }
+    }
+
     /// Shows a part of the host with everything mounted below it.
-    pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, optional: bool) {
+    pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, if_absent: IfAbsent) {
         let slot = self.slot();
         self.prepare(Step::Clone {
             slot,
             from: At::host(path),
             recursive: true,
-            optional,
+            if_absent,
         });
         let below = |top| AbsPath::fixed(top).contains(path);
         let attributes = Attributes {
@@ -624,7 +633,7 @@ impl<'a> Builder<'a> {
                     upper: UPPER.to_vec(),
                 },
             );
-            self.kernel_overlay(slot, &root, UPPER, false, false);
+            self.kernel_overlay(slot, &root, UPPER, false, IfAbsent::Fail);
             return Ok(());
         }
         self.set_area(
@@ -657,10 +666,10 @@ impl<'a> Builder<'a> {
                 let special =
                     |at| AbsPath::fixed(at).contains(path) && !AbsPath::fixed(at).contains(&top);
                 if special("/dev") || special("/sys") {
-                    self.show(path, mode, false);
+                    self.show(path, mode, IfAbsent::Fail);
                 }
             }
-            (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, mode, false),
+            (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, mode, IfAbsent::Fail),
             (Mode::Overlay, _) => {
                 let overlay_above = path
                     .parent()

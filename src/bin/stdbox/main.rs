@@ -16,12 +16,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use stdbox::host::HostFacts;
+use stdbox::host::{Caller, HostFacts};
 use stdbox::job::{self, Channels, Job, Scratch};
 use stdbox::json;
 use stdbox::outcome::{self, Outcome, Verdict};
 use stdbox::plan::{NoPlan, Plan, plan};
-use stdbox::problem::{Code, Problem, Stage};
+use stdbox::problem::{Code, Notice, Problem, Stage};
 use stdbox::report::{Report, Timing};
 use stdbox::text::Text;
 use sys::{fd, process};
@@ -64,8 +64,30 @@ fn run(
     let timing = &mut record.timing;
     streams::check_descriptors(&job)?;
     timing.parse_ns = clock.lap();
+    let caller = facts::caller();
+    timing.facts_ns = clock.lap();
+    // Whoever mounts something on the host between the look at the mount table and its copy makes an overlay fail.
+    for _ in 1..ATTEMPTS {
+        let outcome = attempt(&job, &caller, stop_signals, timing);
+        match &outcome {
+            Ok(outcome) if supervise::may_retry(outcome) => {}
+            _ => return outcome,
+        }
+    }
+    attempt(&job, &caller, stop_signals, timing)
+}
+
+/// How often a job is started whose host changes at the wrong moment.
+const ATTEMPTS: usize = 3;
+
+fn attempt(
+    job: &Job,
+    caller: &Caller,
+    stop_signals: &OwnedFd,
+    timing: &mut Timing,
+) -> Result<Outcome, Problem> {
     let mut facts = HostFacts {
-        caller: facts::caller(),
+        caller: caller.clone(),
         ..HostFacts::default()
     };
     let disk = match &job.scratch {
@@ -75,9 +97,8 @@ fn run(
     facts.disk_scratch = disk
         .as_ref()
         .map(|disk| (disk.path().clone(), disk.takes_xattr()));
-    timing.facts_ns = clock.lap();
-    let mut outcome = decide(&job, &mut facts, timing)
-        .and_then(|plan| carry_out(&job, &plan, &facts, stop_signals, timing));
+    let mut outcome = decide(job, &mut facts, timing)
+        .and_then(|plan| carry_out(job, &plan, &facts, stop_signals, timing));
     if let Some(disk) = disk {
         let left = disk.path().clone();
         if let (Err(errno), Ok(outcome)) = (disk.remove(), &mut outcome) {
@@ -85,11 +106,8 @@ fn run(
                 "The scratch directory could not be removed: {}.",
                 errno.desc()
             );
-            outcome.warnings.push(stdbox::problem::Notice::new(
-                "scratch-left",
-                Some(left.bytes()),
-                message,
-            ));
+            let notice = Notice::new("scratch-left", Some(left.bytes()), message);
+            outcome.warnings.push(notice);
         }
     }
     outcome

@@ -398,3 +398,8 @@ impl Running {
         outcome
     }
 }
+
+/// Whether a failure is one that a new look at the host may cure.
+pub(crate) fn may_retry(outcome: &Outcome) -> bool {
+    matches!(&outcome.verdict, Verdict::SetupFailed(problem) if problem.code == Code::MountTableChanged)
+}

@@ -5,7 +5,7 @@ use crate::sys::{fd, mount, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CStr;
-use stdbox::plan::{At, Attributes, Base, Node, Plan, Slot, Step};
+use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// Room for `/proc/self/fd/` and a number.
@@ -30,15 +30,12 @@ pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         };
         match step(&placed.step, slots) {
             Ok(None) => {}
-            Ok(Some((call, errno))) => {
-                say(image, Record::Skipped(failure((call, errno))))
-                    .map_err(|errno| failure((Call::Write, errno)))?;
-            }
-            Err((call, errno)) if may_skip(&placed.step, errno) => {
-                say(image, Record::Skipped(failure((call, errno))))
-                    .map_err(|errno| failure((Call::Write, errno)))?;
-            }
-            Err(other) => return Err(failure(other)),
+            Ok(Some(given_up)) => report(image, failure(given_up))?,
+            Err((call, errno)) => match if_absent(&placed.step, errno) {
+                IfAbsent::Fail => return Err(failure((call, errno))),
+                IfAbsent::Report => report(image, failure((call, errno)))?,
+                IfAbsent::PassOver => {}
+            },
         }
     }
     if let Some(limit) = limit {
@@ -50,6 +47,14 @@ pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         ))?;
     }
     Ok(())
+}
+
+fn report(image: &Image, failure: Failure) -> Done {
+    say(image, Record::Skipped(failure)).map_err(|errno| Failure {
+        call: Call::Write,
+        errno: errno as i32,
+        ..failure
+    })
 }
 
 /// A tree of many mounts needs many descriptors for a moment; returns the limit to go back to.
@@ -69,17 +74,15 @@ fn more_descriptors(slots: usize) -> Result<Option<(u64, u64)>, Failure> {
     Ok(Some((soft, hard)))
 }
 
-/// What an optional step is about may have vanished since the plan was made.
-fn may_skip(step: &Step, errno: Errno) -> bool {
-    let optional = matches!(
-        step,
-        Step::Overlay { optional: true, .. } | Step::Clone { optional: true, .. }
-    );
-    optional
-        && matches!(
-            errno,
-            Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP
-        )
+/// What the plan says about a step whose object has vanished.
+fn if_absent(step: &Step, errno: Errno) -> IfAbsent {
+    match (step, errno) {
+        (
+            Step::Overlay { if_absent, .. } | Step::Clone { if_absent, .. },
+            Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP,
+        ) => *if_absent,
+        _ => IfAbsent::Fail,
+    }
 }
 
 fn fd_of(slots: &Slots, slot: Slot) -> i32 {
@@ -170,7 +173,7 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             work,
             userxattr,
             keep_read_only,
-            optional: _,
+            if_absent: _,
         } => {
             let made = overlay(slots, lower, upper, work, *userxattr, *keep_read_only)?;
             put(slots, *slot, made);
@@ -179,7 +182,7 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             slot,
             from,
             recursive,
-            optional: _,
+            if_absent: _,
         } => {
             let made = resolved(slots, from, Call::OpenTree, |place, path| {
                 mount::clone_tree(place, path, *recursive)
