@@ -55,7 +55,8 @@ impl MountTable {
             .filter(|id| table.mounts.contains_key(id))
             .unwrap_or_else(|| {
                 let at_root = |mount: &&Mount| {
-                    mount.at.is_root() && !table.mounts.contains_key(&mount.parent)
+                    let other = mount.parent != mount.id;
+                    mount.at.is_root() && !(other && table.mounts.contains_key(&mount.parent))
                 };
                 table
                     .mounts
@@ -70,6 +71,14 @@ impl MountTable {
     #[must_use]
     pub fn root(&self) -> MountId {
         self.root
+    }
+
+    /// Whether `/` is the bottom of all mounts, as the initramfs is: then nothing can be put in its place.
+    #[must_use]
+    pub fn root_is_bottom(&self) -> bool {
+        self.mounts
+            .get(&self.root)
+            .is_some_and(|mount| mount.parent == mount.id)
     }
 
     /// A mount by its id.

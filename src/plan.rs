@@ -224,6 +224,9 @@ pub enum Step {
     EnterRoot {
         /// The new root, mounted over the old one.
         slot: Slot,
+        /// Whether the old root is the bottom of all mounts: then it stays below, and chroot(2) takes the place of
+        /// pivot_root(2).
+        bottom: bool,
     },
 }
 
@@ -308,10 +311,14 @@ pub fn first_questions(job: &Job) -> Vec<Question> {
         .map(Question::Path)
         .collect();
     questions.extend(system::first_paths(job).into_iter().map(Question::Path));
-    if overlay {
-        questions.extend([Question::Mounts, Question::TmpfsXattr]);
+    let root = job.mode_of(&AbsPath::root());
+    if overlay || root == Mode::Hidden {
+        questions.push(Question::Mounts);
     }
-    if job.mode_of(&AbsPath::root()) == Mode::Overlay {
+    if overlay {
+        questions.push(Question::TmpfsXattr);
+    }
+    if root == Mode::Overlay {
         questions.push(Question::List(AbsPath::root()));
     }
     questions

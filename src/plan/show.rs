@@ -127,7 +127,14 @@ impl fmt::Display for Step {
                 write!(f, "write     {at} {mode:04o} {} bytes", bytes.len())
             }
             Self::Copy { from, at, mode } => write!(f, "copy      {from} -> {at} {mode:04o}"),
-            Self::EnterRoot { slot } => write!(f, "pivot     #{}", slot.0),
+            Self::EnterRoot { slot, bottom } => {
+                write!(
+                    f,
+                    "{}#{}",
+                    if *bottom { "chroot    " } else { "pivot     " },
+                    slot.0
+                )
+            }
         }
     }
 }

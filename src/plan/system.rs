@@ -37,12 +37,15 @@ const LXCFS_FILES: [&str; 7] = [
 ];
 
 /// Global settings of the kernel, which procfs lets the real root change by its uid alone.
-const GLOBAL_SETTINGS: [&str; 5] = [
+const GLOBAL_SETTINGS: [&str; 8] = [
     "/proc/sys",
     "/proc/sysrq-trigger",
     "/proc/irq",
     "/proc/bus",
     "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+    "/proc/dynamic_debug",
 ];
 
 const HARMLESS: Attributes = Attributes {

@@ -224,6 +224,11 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self, in_place: bool, home: Option<AbsPath>) -> Tree {
+        let bottom = self
+            .facts
+            .mounts
+            .as_ref()
+            .is_some_and(MountTable::root_is_bottom);
         let mut steps = std::mem::take(&mut self.early);
         steps.append(&mut self.prepare);
         if self.scratch_place.is_root() {
@@ -242,6 +247,17 @@ impl<'a> Builder<'a> {
                 attributes,
             }));
         } else if let Some(slot) = self.root {
+            if bottom {
+                // The host's tree stays in the mount table then. A nested container could mount a writable procfs because
+                // there is a writable one, so there must be none.
+                steps.push(plain(Step::Restrict {
+                    at: At::host(&AbsPath::root()),
+                    attributes: Attributes {
+                        read_only: true,
+                        ..Attributes::default()
+                    },
+                }));
+            }
             steps.push(plain(Step::Attach {
                 slot,
                 at: At::host(&AbsPath::root()),
@@ -253,7 +269,7 @@ impl<'a> Builder<'a> {
         system::proc(&mut self);
         let mut steps = self.attach;
         if let Some(slot) = self.root {
-            steps.push(plain(Step::EnterRoot { slot }));
+            steps.push(plain(Step::EnterRoot { slot, bottom }));
         }
         let writable = !self.made.is_empty();
         Tree {
@@ -620,6 +636,8 @@ impl<'a> Builder<'a> {
         let bits = self.bits(&root);
         self.make_dir(self.scratch, UPPER, bits);
         let hidden = self.mode_of(&root) == Mode::Hidden;
+        // Whether this root can be left behind is to be known in any case, see `finish`.
+        let _asked = self.table();
         let whole = !hidden
             && self
                 .table()

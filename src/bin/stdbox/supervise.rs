@@ -160,6 +160,7 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
     let image = Image {
         stack: process::StackEnd::of(&mut stack),
         records: writer.as_raw_fd(),
+        parents_end: reader.as_raw_fd(),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         reopen,
         argv: process::Pointers::new(&plan.exec.argv),

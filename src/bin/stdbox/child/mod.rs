@@ -28,6 +28,8 @@ use stdbox::wire::{Call, Failure, Phase, Record};
 pub(crate) struct Image {
     /// Where records go.
     pub(crate) records: i32,
+    /// Where the parent reads them; not for the child.
+    pub(crate) parents_end: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
@@ -76,7 +78,9 @@ fn fail(image: &Image, failure: Failure) -> ! {
 }
 
 fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infallible, Failure> {
-    // If the parent died before this call, nobody reads `Ready`, and the target does not start.
+    // If the parent died before the second of these calls, the pipe has no reader left: `Ready` cannot be said, and the
+    // target does not start.
+    fd::close(image.parents_end);
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     write_id_maps(plan)?;
     // Only now: the files of the id maps belong to the process as long as it can be dumped.

@@ -239,7 +239,7 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             fd::close(file);
         }
         Step::Copy { from, at, mode } => copy(slots, from, at, *mode)?,
-        Step::EnterRoot { slot } => enter_root(fd_of(slots, *slot))?,
+        Step::EnterRoot { slot, bottom } => enter_root(fd_of(slots, *slot), *bottom)?,
     }
     Ok(given_up)
 }
@@ -351,14 +351,15 @@ fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
 
 /// The new root lies over the old one. Pivoting puts the old one over the new, from where it is taken out of the tree; so
 /// nothing of the host is left below, and the process is not counted as chrooted.
-fn enter_root(root: i32) -> Result<(), Fault> {
+fn enter_root(root: i32, bottom: bool) -> Result<(), Fault> {
     process::fchdir(root).map_err(by(Call::ChDir))?;
-    match mount::pivot_here() {
-        Ok(()) => mount::detach_here().map_err(by(Call::UMount))?,
-        // The initramfs has no parent mount, so it cannot be pivoted away from. The new root lies over it already, and
-        // becomes the root as the last mount there.
-        Err(Errno::EINVAL) => mount::chroot_here().map_err(by(Call::ChRoot))?,
-        Err(errno) => return Err((Call::PivotRoot, errno)),
+    if bottom {
+        // What has no parent mount cannot be pivoted away from. As the last mount over it the new root is what the kernel
+        // takes for the root of the namespace, so this is not counted as a chroot either.
+        mount::chroot_here().map_err(by(Call::ChRoot))?;
+    } else {
+        mount::pivot_here().map_err(by(Call::PivotRoot))?;
+        mount::detach_here().map_err(by(Call::UMount))?;
     }
     process::chdir(c"/").map_err(by(Call::ChDir))?;
     fd::close(root);
