@@ -149,7 +149,7 @@ pub struct Diagnosis {
     pub unprivileged_userns_clone: Option<u64>,
     /// `/proc/sys/kernel/apparmor_restrict_unprivileged_userns`, of Ubuntu's kernels.
     pub apparmor_restrict: Option<u64>,
-    /// Whether `/` is not the root of its mount.
+    /// Whether this process looks like one in a chroot.
     pub chroot: bool,
     /// `uname -r`
     pub kernel: String,
@@ -184,17 +184,17 @@ pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
             "The limit on the number or nesting of namespaces is reached.",
             "Raise user.max_*_namespaces (sysctl), end other containers, or nest fewer of them: the kernel allows 32 levels.",
         ),
-        Errno::EPERM if host.chroot => (
-            Code::Chroot,
-            "stdbox runs in a chroot, where the kernel allows no user namespaces.",
-            "Enter the tree with pivot_root (as unshare, bwrap or a container engine does) instead of chroot.",
-        ),
         Errno::EPERM if host.unprivileged_userns_clone == Some(0) => (
             Code::UsernsForbidden,
             "Unprivileged user namespaces are switched off.",
             "Set kernel.unprivileged_userns_clone to 1 (sysctl -w, as root).",
         ),
         Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => apparmor(),
+        Errno::EPERM if host.chroot => (
+            Code::Chroot,
+            "stdbox runs in a chroot, it seems, where the kernel allows no user namespaces.",
+            "Enter the tree with pivot_root (as unshare, bwrap or a container engine does) instead of chroot.",
+        ),
         Errno::ENOSYS if host.older_than(5, 15) => (
             Code::KernelTooOld,
             "The kernel has no clone3 system call.",

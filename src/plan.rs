@@ -9,7 +9,7 @@ mod show;
 mod system;
 mod tree;
 
-use crate::host::{HostFacts, Question};
+use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit};
 use crate::policy::{self, Instruction};
 use crate::problem::{Notice, Problem};
@@ -299,7 +299,7 @@ impl From<Problem> for NoPlan {
 
 /// What the planner is going to ask for almost every job, so that most plans are made at the first attempt.
 #[must_use]
-pub fn first_questions(job: &Job) -> Vec<Question> {
+pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     let overlay = job
         .directories
         .values()
@@ -312,6 +312,15 @@ pub fn first_questions(job: &Job) -> Vec<Question> {
         .collect();
     questions.extend(system::first_paths(job).into_iter().map(Question::Path));
     let root = job.mode_of(&AbsPath::root());
+    let mut way = job
+        .cwd
+        .clone()
+        .or_else(|| caller.cwd.clone())
+        .filter(|_| overlay);
+    while let Some(path) = way {
+        way = path.parent();
+        questions.push(Question::Path(path));
+    }
     if overlay || root == Mode::Hidden {
         questions.push(Question::Mounts);
     }

@@ -220,7 +220,7 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
     }
     if b.facts.caller.real_root {
         // The real root may open every device file that it can see, so it sees the harmless ones only.
-        for name in NODES.into_iter().chain([c"ptmx"]) {
+        for name in NODES {
             let path = dev.join(name.to_bytes());
             if matches!(b.path_fact(&path), Some(PathFact::Other)) {
                 let node = b.slot();
@@ -231,6 +231,19 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
                 });
                 b.mount(node, &path);
             }
+        }
+        // The file of the own instance: a copy of the host's would look for its terminals beside the original.
+        let (from, ptmx) = (dev.join(b"pts").join(b"ptmx"), dev.join(b"ptmx"));
+        if matches!(b.path_fact(&ptmx), Some(PathFact::Other)) {
+            let slot = b.slot();
+            let from = b.inside(&from);
+            b.attach_step(Step::Clone {
+                slot,
+                from,
+                recursive: false,
+                if_absent: IfAbsent::PassOver,
+            });
+            b.mount(slot, &ptmx);
         }
         let message = "stdbox was started by the real root, so the host's device files other than the usual harmless ones cannot be opened.";
         b.degraded
@@ -372,6 +385,14 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
                     mode: 0o644,
                 });
                 let copy = b.copy_of(b.memory, &place);
+                // The directory around it cannot be written either, or writes to it are not the container's.
+                b.prepare(Step::Restrict {
+                    at: At::slot(copy),
+                    attributes: Attributes {
+                        read_only: true,
+                        ..Attributes::default()
+                    },
+                });
                 b.mount(copy, &path);
             }
             Some(_) => {
@@ -511,7 +532,9 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     // To the real root procfs gives the kernel's global settings by its uid alone.
     let hardened = b.facts.caller.real_root && b.job.proc == ProcMode::Fresh;
     if hardened {
-        for path in GLOBAL_SETTINGS.map(AbsPath::fixed) {
+        // The files of an init that cannot be dumped belong to the real root too.
+        let init = b.job.init.then_some("/proc/1");
+        for path in GLOBAL_SETTINGS.into_iter().chain(init).map(AbsPath::fixed) {
             let slot = b.slot();
             let from = b.inside(&path);
             b.attach_step(Step::Clone {

@@ -191,6 +191,9 @@ impl<'a> Builder<'a> {
             self.directory(&path, directory.mode)?;
         }
         self.pointer = None;
+        if let Some(cwd) = self.job.cwd.as_ref().or(self.facts.caller.cwd.as_ref()) {
+            self.way_to(cwd);
+        }
         if self.job.dev == Dev::Host {
             system::host_dev(self);
         }
@@ -271,11 +274,12 @@ impl<'a> Builder<'a> {
         if let Some(slot) = self.root {
             steps.push(plain(Step::EnterRoot { slot, bottom }));
         }
-        let writable = !self.made.is_empty();
+        // What a disk scratch holds is only known when it is removed; its file system holds other things too.
+        let memory = self.scratch == self.memory;
         Tree {
             steps,
             slots: self.slots,
-            scratch: writable.then_some(self.scratch),
+            scratch: memory.then_some(self.memory),
             home,
             warnings: self.warnings,
             degraded: self.degraded,
@@ -550,26 +554,63 @@ impl<'a> Builder<'a> {
     /// Shows a part of the host with everything mounted below it.
     pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, if_absent: IfAbsent) {
         let slot = self.slot();
-        self.prepare(Step::Clone {
+        let clone = Step::Clone {
             slot,
             from: At::host(path),
             recursive: true,
             if_absent,
-        });
+        };
         let below = |top| AbsPath::fixed(top).contains(path);
         let attributes = Attributes {
             read_only: mode != Mode::FullAccess,
             no_suid: true,
             no_dev: !below("/dev") || self.facts.caller.real_root,
-            no_exec: below("/sys"),
+            no_exec: below("/sys") || self.is_sysfs(path),
         };
-        self.prepare(Step::Restrict {
+        let restrict = Step::Restrict {
             at: At::slot(slot),
             attributes,
-        });
+        };
+        let covered = !self.scratch_place.is_root() && self.scratch_place.contains(path);
+        for step in [clone, restrict] {
+            let at = self.pointer.clone();
+            let list = if covered {
+                &mut self.early
+            } else {
+                &mut self.prepare
+            };
+            list.push(Placed { step, at });
+        }
         self.ensure_dir(path, 0o755);
         self.mount(slot, path);
         self.set_area(path, Area::Host(mode));
+    }
+
+    /// As far as the mount table is known.
+    fn is_sysfs(&self, path: &AbsPath) -> bool {
+        let table = self.facts.mounts.as_ref();
+        table
+            .and_then(|table| table.get(table.holding(path)))
+            .is_some_and(|mount| mount.fstype == b"sysfs")
+    }
+
+    /// Makes the directories on the way to a place in an overlay in its upper layer, with the bits that they have. A
+    /// directory of another owner cannot be copied up where only one id is mapped (EOVERFLOW), and with it nothing below it
+    /// could be changed, not even what belongs to the caller.
+    pub(super) fn way_to(&mut self, path: &AbsPath) {
+        let (top, Area::Overlay { upper }) = self.area(path) else {
+            return;
+        };
+        let mut at = top.clone();
+        let rest = top.rest_of(path).to_vec();
+        for part in rest.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+            at = at.join(part);
+            let Some(PathFact::Directory { mode, .. }) = self.path_fact(&at) else {
+                return;
+            };
+            let place = [upper.as_slice(), b"/", top.rest_of(&at)].concat();
+            self.make_dir(self.scratch, &place, mode);
+        }
     }
 
     // --- parts of the tree ---------------------------------------------------------------------------------------------
@@ -698,6 +739,8 @@ impl<'a> Builder<'a> {
                 {
                     let bits = self.bits(path);
                     self.overlay(path, bits, table.holding(path), true)?;
+                } else {
+                    self.way_to(path);
                 }
             }
         }

@@ -30,13 +30,19 @@ pub(crate) fn namespaces() -> Diagnosis {
     }
 }
 
-/// The root of a mount lies on another mount than `/..` would, if it had a parent; in a chroot `/` is an inner directory of
-/// its mount, so its entry in the mount table is missing.
+/// Whether the kernel will take this process for one in a chroot: its root is not the topmost mount at the bottom of the
+/// namespace. From inside that shows where `/` is no mount, or has a mount over it. Otherwise nothing but a filter or a
+/// security module could have refused the namespaces, and without a filter a chroot is by far the likelier reason.
 fn chrooted() -> bool {
     let table = facts::mounts();
-    table
+    let root = AbsPath::root();
+    let at_root = table
         .get(table.root())
-        .is_none_or(|mount| !mount.at.is_root())
+        .is_some_and(|mount| mount.at.is_root());
+    let covered = table.mounted_at(table.root(), &root).is_some();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let unfiltered = status.lines().any(|line| line == "Seccomp:\t0");
+    !at_root || covered || unfiltered
 }
 
 /// What is to be known about this failure.

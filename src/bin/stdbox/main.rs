@@ -20,7 +20,7 @@ use stdbox::host::{Caller, HostFacts};
 use stdbox::job::{self, Channels, Job, Scratch};
 use stdbox::json;
 use stdbox::outcome::{self, Outcome, Verdict};
-use stdbox::plan::{NoPlan, Plan, plan};
+use stdbox::plan::{NoPlan, Plan, first_questions, plan};
 use stdbox::problem::{Code, Notice, Problem, Stage};
 use stdbox::report::{Report, Timing};
 use stdbox::text::Text;
@@ -101,13 +101,21 @@ fn attempt(
         .and_then(|plan| carry_out(job, &plan, &facts, stop_signals, timing));
     if let Some(disk) = disk {
         let left = disk.path().clone();
-        if let (Err(errno), Ok(outcome)) = (disk.remove(), &mut outcome) {
-            let message = format!(
-                "The scratch directory could not be removed: {}.",
-                errno.desc()
-            );
-            let notice = Notice::new("scratch-left", Some(left.bytes()), message);
-            outcome.warnings.push(notice);
+        match (disk.remove(), &mut outcome) {
+            (
+                Ok(bytes),
+                Ok(Outcome {
+                    target: Some(target),
+                    ..
+                }),
+            ) => target.scratch_bytes = bytes,
+            (Err(errno), Ok(outcome)) => {
+                let text = errno.desc();
+                let message = format!("The scratch directory could not be removed: {text}.");
+                let notice = Notice::new("scratch-left", Some(left.bytes()), message);
+                outcome.warnings.push(notice);
+            }
+            _ => {}
         }
     }
     outcome
@@ -116,7 +124,8 @@ fn attempt(
 /// Plans, and asks the host what the planner wants to know, until nothing is missing.
 fn decide(job: &Job, facts: &mut HostFacts, timing: &mut Timing) -> Result<Plan, Problem> {
     let mut clock = Clock::start();
-    facts::answer(facts, stdbox::plan::first_questions(job));
+    let first = first_questions(job, &facts.caller);
+    facts::answer(facts, first);
     timing.facts_ns += clock.lap();
     loop {
         let planned = plan(job, facts);

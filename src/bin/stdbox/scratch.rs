@@ -93,8 +93,8 @@ impl DiskScratch {
         fd::takes_user_xattr(self.own.as_raw_fd())
     }
 
-    /// Removes it with everything that the job left there.
-    pub(crate) fn remove(self) -> Result<(), Errno> {
+    /// Removes it with everything that the job left there; says how many bytes of disk that took.
+    pub(crate) fn remove(self) -> Result<u64, Errno> {
         remove_tree(self.parent.as_fd(), &self.name)
     }
 }
@@ -135,23 +135,24 @@ fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Removes a directory. The job may have made it as deep as it liked, and without any permission: so nothing recurses, and
-/// every directory is opened up first. What lies deeper than one level is moved up to the top before it is emptied.
-fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+/// Removes a directory and says how many bytes it took. The job may have made it as deep as it liked, and without any
+/// permission: so nothing recurses, and every directory is opened up first. What lies deeper than one level is moved up to
+/// the top before it is emptied.
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
     let top = open_directory(parent, name)?;
-    let mut moved = 0u64;
+    let (mut moved, mut bytes) = (0u64, 0u64);
     loop {
         let found = names(top.as_fd())?;
         if found.is_empty() {
             break;
         }
         for name in found {
-            if unlink(top.as_fd(), &name)? {
+            if unlink(top.as_fd(), &name, &mut bytes)? {
                 continue;
             }
             let inner = open_directory(top.as_fd(), &name)?;
             for name in names(inner.as_fd())? {
-                if !unlink(inner.as_fd(), &name)? {
+                if !unlink(inner.as_fd(), &name, &mut bytes)? {
                     moved += 1;
                     // No job can have chosen this name at the top: only stdbox's own directories are there.
                     let up = CString::new(format!("{PREFIX}{moved}")).unwrap_or_default();
@@ -161,17 +162,25 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
             unlinkat(&top, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
         }
     }
-    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
+    unlinkat(parent, name, UnlinkatFlags::RemoveDir)?;
+    Ok(bytes)
 }
 
-/// Removes a file or an empty directory; a directory that is not empty is opened up, and the answer is false.
-fn unlink(at: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+/// Removes a file or an empty directory, and counts its bytes; a directory that is not empty is opened up, and the answer is
+/// false.
+fn unlink(at: BorrowedFd<'_>, name: &CStr, bytes: &mut u64) -> Result<bool, Errno> {
     let found = fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let size = u64::try_from(found.st_blocks).unwrap_or(0) * 512;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
-        return unlinkat(at, name, UnlinkatFlags::NoRemoveDir).map(|()| true);
+        unlinkat(at, name, UnlinkatFlags::NoRemoveDir)?;
+        *bytes += size;
+        return Ok(true);
     }
     match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            *bytes += size;
+            Ok(true)
+        }
         Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
             fchmodat(at, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
             Ok(false)
