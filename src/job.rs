@@ -230,7 +230,7 @@ impl Job {
         }
         let system_config = spec.system_config.unwrap_or(true);
         let host_network = spec.network == Some(Network::Host);
-        let dev_named = named(spec.directories.as_ref(), "/dev");
+        let dev_named = named(spec.directories.as_ref(), &AbsPath::fixed("/dev"));
         let job = Self {
             argv: argv(spec.argv)?,
             executable: spec

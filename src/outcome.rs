@@ -308,7 +308,7 @@ fn identity(errno: Errno, host: &Diagnosis) -> Problem {
             .path(b"/proc")
             .hint("Start stdbox with a writable /proc (Docker, Podman: --security-opt systempaths=unconfined)."),
         _ => Problem::new(Code::IdentityRefused, Stage::Identity, "The user and group ids could not be mapped.")
-            .hint("See user_namespaces(7); a surrounding container may not have mapped the caller's own id."),
+            .hint("Inside another container: a process with uid 0 and without CAP_SETFCAP may map no ids, so give the outer one another uid (stdbox: user.uid); and the outer one must have mapped the caller's own id. See user_namespaces(7)."),
     }
 }
 

@@ -339,13 +339,9 @@ pub(super) fn output_object(
     Ok(Output::Fd(fd))
 }
 
-pub(super) fn named(directories: Option<&spec::Directories>, path: &str) -> bool {
-    directories.is_some_and(|d| {
-        d.entries.iter().any(|(text, _)| {
-            AbsPath::new(&text.0)
-                == Ok(AbsPath::new(path.as_bytes()).unwrap_or_else(|_| AbsPath::root()))
-        })
-    })
+pub(super) fn named(directories: Option<&spec::Directories>, path: &AbsPath) -> bool {
+    let mut entries = directories.into_iter().flat_map(|d| &d.entries);
+    entries.any(|(text, _)| AbsPath::new(&text.0).as_ref() == Ok(path))
 }
 
 pub(super) fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, Directory>> {

@@ -437,13 +437,7 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
                 b.hide(&home, b.scratch, 0o700);
                 true
             }
-            (PathFact::Missing, _) => match b.writable(&home) {
-                Some(at) => {
-                    b.prepare(Step::MakeDir { at, mode: 0o700 });
-                    true
-                }
-                None => false,
-            },
+            (PathFact::Missing, _) => b.ensure_dir(&home, 0o700),
         },
     };
     if own {

@@ -54,7 +54,10 @@ pub(super) struct Builder<'a> {
     pub(super) scratch: Slot,
     root: Option<Slot>,
     areas: BTreeMap<AbsPath, Area>,
-    pub(super) made: BTreeSet<(Slot, Vec<u8>)>,
+    /// Directories in our own file systems.
+    made: BTreeSet<(Slot, Vec<u8>)>,
+    /// Everything else there.
+    files: BTreeSet<(Slot, Vec<u8>)>,
     /// Where the private memory file system is mounted while the tree is built.
     scratch_place: AbsPath,
     /// What must be taken from the host before that.
@@ -100,6 +103,7 @@ impl<'a> Builder<'a> {
             root: None,
             areas: BTreeMap::new(),
             made: BTreeSet::new(),
+            files: BTreeSet::new(),
             scratch_place: AbsPath::root(),
             early: Vec::new(),
             prepare: Vec::new(),
@@ -432,57 +436,66 @@ impl<'a> Builder<'a> {
         if path == &top {
             return true;
         }
-        let (slot, base) = match area {
-            Area::Own { slot, path: base } => (slot, base),
-            Area::Overlay { upper } => match self.path_fact(path) {
-                Some(PathFact::Directory { .. }) => return true,
-                Some(PathFact::Missing) | None => (self.scratch, upper),
-                Some(_) => return false,
-            },
-            Area::Host(_) => {
-                return matches!(self.path_fact(path), Some(PathFact::Directory { .. }));
-            }
-        };
-        let mut at = top;
-        let mut place = base;
-        let rest = at.rest_of(path).to_vec();
-        for part in rest.split(|&b| b == b'/') {
-            at = at.join(part);
-            place = [place.as_slice(), b"/", part].concat();
-            if !self.made.contains(&(slot, place.clone())) {
-                let bits = if &at == path { mode } else { self.bits(&at) };
-                self.make_dir(slot, &place, bits);
-            }
+        if !matches!(area, Area::Own { .. })
+            && matches!(self.path_fact(path), Some(PathFact::Directory { .. }))
+        {
+            return true;
         }
-        true
+        match self.own_place(path) {
+            Some((slot, place)) => {
+                self.make_dir(slot, &place, mode);
+                true
+            }
+            None => false,
+        }
     }
 
-    /// Where a file of the container can be written before the container exists; `None` where it lies on the host.
+    /// Where a file of the container is written before the container exists; `None` where it lies on the host, or where
+    /// there cannot be one.
     pub(super) fn writable(&mut self, path: &AbsPath) -> Option<At> {
-        let parent = path.parent()?;
+        let (slot, place) = self.own_place(path)?;
+        let at = At::below(slot, &place);
+        self.files.insert((slot, place));
+        Some(at)
+    }
+
+    /// The place of a path in our own file systems, below directories that are made with the bits that the host's have.
+    fn own_place(&mut self, path: &AbsPath) -> Option<(Slot, Vec<u8>)> {
         let (top, area) = self.area(path);
-        let (slot, base) = match area {
-            Area::Own { slot, path: base } => (slot, base),
-            Area::Overlay { upper } => (self.scratch, upper),
+        let (slot, base, lower) = match area {
+            Area::Own { slot, path: base } => (slot, base, false),
+            Area::Overlay { upper } => (self.scratch, upper, true),
             Area::Host(_) => return None,
         };
-        if parent != top {
-            let mut at = top.clone();
-            for part in top.rest_of(&parent).split(|&b| b == b'/') {
-                at = at.join(part);
-                // A directory that the lower layer has is made in the upper one too, with the same bits.
-                let bits = self.bits(&at);
-                self.make_dir(
-                    slot,
-                    &[base.as_slice(), b"/", top.rest_of(&at)].concat(),
-                    bits,
-                );
+        let place_of = |at: &AbsPath| (slot, [base.as_slice(), b"/", top.rest_of(at)].concat());
+        let parent = path.parent()?;
+        let mut at = top.clone();
+        for part in top
+            .rest_of(&parent)
+            .split(|&b| b == b'/')
+            .filter(|part| !part.is_empty())
+        {
+            at = at.join(part);
+            let place = place_of(&at);
+            if self.made.contains(&place) {
+                continue;
             }
+            let bits = match self.path_fact(&at) {
+                Some(PathFact::Directory { mode, .. }) => mode,
+                // What is no directory in the lower layer would be one in the upper: another thing than the host has.
+                Some(PathFact::File | PathFact::Other | PathFact::Symlink { .. }) if lower => {
+                    return None;
+                }
+                _ => 0o755,
+            };
+            if self.files.contains(&place) {
+                return None;
+            }
+            self.make_dir(slot, &place.1, bits);
         }
-        Some(At::below(
-            slot,
-            &[base.as_slice(), b"/", top.rest_of(path)].concat(),
-        ))
+        let place = place_of(path);
+        let taken = self.files.contains(&place) && !lower;
+        (!taken).then_some(place)
     }
 
     /// A fresh directory of its own file system's, for a mount that lies on something else than our own file systems.

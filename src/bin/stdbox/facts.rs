@@ -85,6 +85,8 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
         Ok(opened) => File::from(fd::owned(opened)),
         Err(Errno::ELOOP) => return symlink(path),
         Err(Errno::EACCES) => return PathFact::Denied,
+        // A part of the way is a file.
+        Err(Errno::ENOTDIR) => return PathFact::Other,
         Err(_) => return PathFact::Missing,
     };
     match fd::status(opened.as_raw_fd()) {

@@ -113,12 +113,11 @@ fn no_descriptor(errno: Errno, at: &str) -> Problem {
 }
 
 fn null(flags: i32, at: &str) -> Result<OwnedFd, Problem> {
-    open_file(c"/dev/null", flags, at, "null")
+    open_file(c"/dev/null", flags, at)
 }
 
 /// Opens without waiting for the other end of a named pipe, and lets the target wait then.
-fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, Problem> {
-    let at = format!("{at}/{field}");
+fn open_file(path: &CStr, flags: i32, at: &str) -> Result<OwnedFd, Problem> {
     let refuse = |errno: Errno| {
         let (code, message) = match errno {
             Errno::ENOENT => (
@@ -132,7 +131,7 @@ fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, 
             ),
             _ => (Code::FileRefused, "The file could not be opened."),
         };
-        Problem::at(code, at.clone(), message)
+        Problem::at(code, at, message)
             .path(path.to_bytes())
             .errno("openat2", errno)
     };
@@ -152,7 +151,7 @@ fn open_file(path: &CStr, flags: i32, at: &str, field: &str) -> Result<OwnedFd, 
     waiting.map_err(refuse)?;
     // stdbox may have been started without standard streams.
     if opened < 3 {
-        copy(opened, &at)
+        copy(opened, at)
     } else {
         Ok(file.into())
     }
@@ -163,8 +162,12 @@ type Feed = (OwnedFd, Vec<u8>);
 
 fn input(input: &Input) -> Result<(OwnedFd, Option<Feed>), Problem> {
     match input {
-        Input::Null => Ok((null(libc::O_RDONLY, "/stdin")?, None)),
-        Input::File(path) => Ok((open_file(path, libc::O_RDONLY, "/stdin", "file")?, None)),
+        // Where the host has no such device, a pipe that nobody writes into reads the same.
+        Input::Null => match null(libc::O_RDONLY, "/stdin") {
+            Err(problem) if problem.code == Code::NoSuchFile => Ok((pipe("/stdin")?.0, None)),
+            opened => Ok((opened?, None)),
+        },
+        Input::File(path) => Ok((open_file(path, libc::O_RDONLY, "/stdin/file")?, None)),
         Input::Fd(number) => Ok((copy(*number, "/stdin")?, None)),
         Input::Bytes(bytes) => {
             let (reader, writer) = pipe("/stdin")?;
@@ -203,7 +206,8 @@ fn output(
         }
         Output::File { path, append } => {
             let add = if *append { libc::O_APPEND } else { 0 };
-            let file = open_file(path, libc::O_WRONLY | libc::O_CREAT | add, at, "file")?;
+            let flags = libc::O_WRONLY | libc::O_CREAT | add;
+            let file = open_file(path, flags, &format!("{at}/file"))?;
             let regular = fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd()))
                 .is_ok_and(|found| found.is_file());
             if !append && regular {
