@@ -35,6 +35,8 @@ pub const MAX_TREE_BYTES: u64 = 64 << 20;
 pub enum PathFact {
     /// Nothing.
     Missing,
+    /// It could not be looked at, with this error number.
+    Failed(i32),
     /// A parent cannot be searched.
     Denied,
     /// The path or a part of it is a symbolic link; with the path that it stands for, if that exists.

@@ -587,6 +587,14 @@ pub fn died(status: i32, ran: bool) -> Problem {
         .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
 }
 
+/// The entry for a container whose init was killed: by somebody outside, or for lack of memory.
+#[must_use]
+pub fn init_killed() -> Notice {
+    let message =
+        "The container was killed as a whole, so what the target used before is not known in full.";
+    Notice::new("usage-incomplete", None, message)
+}
+
 /// The refusal of a degraded container under `"strict": true`.
 #[must_use]
 pub fn too_strict(notice: &Notice) -> Problem {

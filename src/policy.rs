@@ -83,6 +83,13 @@ const OUTSIDE_FAMILIES: Rule = Rule::DenyIf {
     verdict: errno(EAFNOSUPPORT),
 };
 
+/// prlimit(2) on pid 1: it asks for no more than equal ids, which init and the target have.
+const LIMITS_OF_INIT: Rule = Rule::DenyIf {
+    argument: 0,
+    values: &[(1, 1)],
+    verdict: errno(EPERM),
+};
+
 const ABSENT: Rule = Rule::Deny(errno(ENOSYS));
 
 #[cfg(target_arch = "x86_64")]
@@ -101,6 +108,7 @@ const NATIVE_RULES: &[(u32, Rule)] = &[
     (249, ABSENT),            // request_key
     (250, ABSENT),            // keyctl
     (298, ABSENT),            // perf_event_open
+    (302, LIMITS_OF_INIT),    // prlimit64
     (313, ABSENT),            // finit_module
     (320, ABSENT),            // kexec_file_load
     (321, ABSENT),            // bpf
@@ -127,6 +135,7 @@ const COMPAT_RULES: &[(u32, Rule)] = &[
     (287, ABSENT),            // request_key
     (288, ABSENT),            // keyctl
     (336, ABSENT),            // perf_event_open
+    (340, LIMITS_OF_INIT),    // prlimit64
     (350, ABSENT),            // finit_module
     (357, ABSENT),            // bpf
     (359, OUTSIDE_FAMILIES),  // socket
@@ -150,6 +159,7 @@ const NATIVE_RULES: &[(u32, Rule)] = &[
     (218, ABSENT),            // request_key
     (219, ABSENT),            // keyctl
     (241, ABSENT),            // perf_event_open
+    (261, LIMITS_OF_INIT),    // prlimit64
     (273, ABSENT),            // finit_module
     (280, ABSENT),            // bpf
     (282, ABSENT),            // userfaultfd
@@ -173,6 +183,7 @@ const COMPAT_RULES: &[(u32, Rule)] = &[
     (311, ABSENT),            // keyctl
     (347, ABSENT),            // kexec_load
     (364, ABSENT),            // perf_event_open
+    (369, LIMITS_OF_INIT),    // prlimit64
     (379, ABSENT),            // finit_module
     (386, ABSENT),            // bpf
     (388, ABSENT),            // userfaultfd

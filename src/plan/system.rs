@@ -430,9 +430,14 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
         }
         Mode::Overlay => match (fact, b.area(&home)) {
             (_, (_, Area::Host(_)))
-            | (PathFact::Symlink { .. } | PathFact::Denied | PathFact::File | PathFact::Other, _) => {
-                false
-            }
+            | (
+                PathFact::Symlink { .. }
+                | PathFact::Denied
+                | PathFact::Failed(_)
+                | PathFact::File
+                | PathFact::Other,
+                _,
+            ) => false,
             (PathFact::Directory { .. }, _) => {
                 b.hide(&home, b.scratch, 0o700);
                 true
@@ -524,40 +529,40 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     b.attach_step(fresh(slot, false));
     b.mount(slot, &AbsPath::fixed("/proc"));
     // To the real root procfs gives the kernel's global settings by its uid alone.
-    let hardened = b.facts.caller.real_root && b.job.proc == ProcMode::Fresh;
-    if hardened {
-        // The files of an init that cannot be dumped belong to the real root too.
-        let init = b.job.init.then_some("/proc/1");
-        for path in GLOBAL_SETTINGS.into_iter().chain(init).map(AbsPath::fixed) {
-            let slot = b.slot();
-            let from = b.inside(&path);
-            b.attach_step(Step::Clone {
-                slot,
-                from,
-                recursive: false,
-                if_absent: IfAbsent::PassOver,
-            });
-            b.attach_step(Step::Restrict {
-                at: At::slot(slot),
-                attributes: attributes(true),
-            });
-            b.mount(slot, &path);
-        }
+    let real_root = b.facts.caller.real_root;
+    let hardened = real_root && b.job.proc == ProcMode::Fresh;
+    // The files of an init that cannot be dumped belong to the real root too.
+    let init = (real_root && b.job.init).then_some("/proc/1");
+    let global = GLOBAL_SETTINGS.into_iter().filter(|_| hardened);
+    for path in global.chain(init).map(AbsPath::fixed) {
+        let slot = b.slot();
+        let from = b.inside(&path);
+        b.attach_step(Step::Clone {
+            slot,
+            from,
+            recursive: false,
+            if_absent: IfAbsent::PassOver,
+        });
+        b.attach_step(Step::Restrict {
+            at: At::slot(slot),
+            attributes: attributes(true),
+        });
+        b.mount(slot, &path);
     }
     let over = std::mem::take(&mut b.over_proc);
     let covered = !over.is_empty();
     for (slot, path) in over {
         b.mount(slot, &path);
     }
-    if covered || hardened {
+    if covered || real_root {
         // The kernel lets a nested container mount procfs only where an instance without anything over it exists, and
         // read-only if that is.
         let slot = b.slot();
         b.attach_step(fresh(slot, hardened));
         b.mount(slot, &AbsPath::fixed("/proc/1/ns"));
     }
-    if b.facts.caller.real_root && b.job.proc == ProcMode::Nestable {
-        let message = "stdbox was started by the real root, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys.";
+    if real_root && b.job.proc == ProcMode::Nestable {
+        let message = "stdbox was started by the real root, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys, and init's in /proc/1.";
         b.warnings
             .push(Notice::new("proc-exposed", Some(b"/proc"), message));
     }

@@ -11,9 +11,10 @@ use super::{At, Attributes, Base, IfAbsent, NoPlan, Placed, Slot, Step, system};
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch};
 use crate::mountinfo::MountTable;
-use crate::problem::{Code, Notice, Problem};
+use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::{Dev, Mode};
 use crate::text::AbsPath;
+use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
@@ -135,6 +136,11 @@ impl<'a> Builder<'a> {
             let Some(fact) = fact else { continue };
             match (&directory.at, fact) {
                 (_, PathFact::Directory { .. }) => {}
+                (at, PathFact::Failed(errno)) => {
+                    return Err(unknown_directory(&path, errno)
+                        .pointer(at.as_deref())
+                        .into());
+                }
                 (Some(at), fact) => return Err(refused_directory(&path, &fact, at).into()),
                 (None, fact) => {
                     self.directories.remove(&path);
@@ -765,10 +771,29 @@ fn plain(step: Step) -> Placed {
     Placed { step, at: None }
 }
 
+fn unknown_directory(path: &AbsPath, errno: i32) -> Problem {
+    let errno = Errno::from_raw(errno);
+    let (code, hint) = match errno {
+        Errno::ENOSYS | Errno::EPERM => (
+            Code::KernelTooOld,
+            "Linux 5.15 or newer is needed; in a container, a seccomp profile that allows openat2.",
+        ),
+        _ => (
+            Code::DirectoryUnreachable,
+            "See the error number; the file system may be out of order.",
+        ),
+    };
+    let message = format!("{} could not be looked at.", path.lossy());
+    Problem::new(code, Stage::Host, message)
+        .path(path.bytes())
+        .errno("openat2", errno)
+        .hint(hint)
+}
+
 fn refused_directory(path: &AbsPath, fact: &PathFact, at: &str) -> Problem {
     let shown = path.lossy();
     let problem = match fact {
-        PathFact::Missing => Problem::at(
+        PathFact::Missing | PathFact::Failed(_) => Problem::at(
             Code::NoSuchDirectory,
             at,
             format!("{shown} does not exist."),

@@ -87,7 +87,8 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
         Err(Errno::EACCES) => return PathFact::Denied,
         // A part of the way is a file.
         Err(Errno::ENOTDIR) => return PathFact::Other,
-        Err(_) => return PathFact::Missing,
+        Err(Errno::ENOENT | Errno::ENAMETOOLONG) => return PathFact::Missing,
+        Err(errno) => return PathFact::Failed(errno as i32),
     };
     match fd::status(opened.as_raw_fd()) {
         Some((mode, mount)) => match mode & libc::S_IFMT {

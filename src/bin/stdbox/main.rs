@@ -191,23 +191,19 @@ type Work = fn(&[u8], Channels, &OwnedFd, &mut Record) -> Result<Outcome, Proble
 
 /// Reads the job, does the work, and delivers the report: always exactly one.
 fn serve(options: &Options, work: Work) -> ExitCode {
-    // From here on a signal to stop waits until the job is running, or over; so there is always a report.
-    let prepared = process::block_signals()
-        .and_then(|()| process::stop_signals())
-        .map(fd::owned);
-    let report = open_report(&options.report);
-    let (mut report, stop_signals) = match (report, prepared) {
-        (Ok(report), Ok(signals)) => (report, signals),
-        (Err(error), _) => return undelivered(&error),
-        (_, Err(errno)) => return undelivered(&errno.into()),
+    let mut report = match open_report(&options.report) {
+        Ok(report) => report,
+        Err(error) => return undelivered(&error),
     };
     let channels = Channels {
         spec_on_stdin: matches!(options.spec, Place::Standard | Place::Fd(0)),
         report_on_stdout: matches!(options.report, Place::Standard | Place::Fd(1)),
     };
     let mut record = Record::default();
-    let outcome = read_job(&options.spec)
-        .and_then(|bytes| work(&bytes, channels, &stop_signals, &mut record));
+    let outcome = read_job(&options.spec).and_then(|bytes| {
+        let stop_signals = prepare_signals()?;
+        work(&bytes, channels, &stop_signals, &mut record)
+    });
     let outcome = outcome.unwrap_or_else(|problem| {
         Outcome::before(match problem.stage {
             Stage::Parse | Stage::Validate => Verdict::InvalidJob(Box::new(problem)),
@@ -223,9 +219,21 @@ fn serve(options: &Options, work: Work) -> ExitCode {
     }
 }
 
+/// Until the job is read, a signal to stop just ends stdbox. From here on it waits until the job is running, or over; so
+/// there is always a report.
+fn prepare_signals() -> Result<OwnedFd, Problem> {
+    let prepared = process::block_signals()
+        .and_then(|()| process::keep_children())
+        .and_then(|()| process::stop_signals());
+    prepared.map(fd::owned).map_err(|errno| {
+        let message = "Signals could not be kept for later.";
+        Problem::new(Code::Internal, Stage::Host, message).errno("signalfd", errno)
+    })
+}
+
 /// Duplicates a descriptor that the caller named, so that it stays open under its own number too.
 fn borrow_descriptor(number: i32) -> io::Result<File> {
-    Ok(File::from(fd::owned(fd::duplicate(number, 3)?)))
+    Ok(File::from(fd::owned(fd::borrow(number)?)))
 }
 
 /// Opened before anything is run: a job whose report nobody can get is not started.

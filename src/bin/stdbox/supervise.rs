@@ -13,7 +13,7 @@ use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
 use stdbox::plan::Plan;
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
-use stdbox::wire::{self, Failure, Record};
+use stdbox::wire::{self, Failure, Record, Rusage};
 
 /// How long init has for ending the rest and saying what was used, before it is killed itself.
 const LAST_WORDS_NS: u64 = 2_000_000_000;
@@ -122,11 +122,11 @@ pub(crate) fn run(
         running.turn(job, stop_signals, &mut buffer);
     }
     // Init is gone or going; with it goes all that is left of the container.
-    let status = loop {
+    let (status, rusage) = loop {
         match process::wait(running.init) {
-            Ok(Some((_, status, _))) => break status,
+            Ok(Some((_, status, rusage))) => break (status, rusage),
             Err(Errno::EINTR) | Ok(None) => {}
-            Err(_) => break 0,
+            Err(_) => break (0, Rusage::default()),
         }
     };
     for capture in [&mut running.stdout, &mut running.stderr]
@@ -141,7 +141,7 @@ pub(crate) fn run(
     timing.setup_ns = ready.saturating_sub(started);
     timing.run_ns = exited.saturating_sub(ready);
     timing.teardown_ns = ended.saturating_sub(exited);
-    running.judge(job, plan, facts, status)
+    running.judge(job, plan, facts, status, rusage)
 }
 
 fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
@@ -359,7 +359,14 @@ impl Running {
         }
     }
 
-    fn judge(self, job: &Job, plan: &Plan, facts: &HostFacts, init_status: i32) -> Outcome {
+    fn judge(
+        mut self,
+        job: &Job,
+        plan: &Plan,
+        facts: &HostFacts,
+        init_status: i32,
+        init_rusage: Rusage,
+    ) -> Outcome {
         let mut outcome = Outcome::before(Verdict::Cancelled);
         outcome.warnings.clone_from(&plan.warnings);
         outcome.degraded.clone_from(&plan.degraded);
@@ -376,6 +383,18 @@ impl Running {
         }
         outcome.stdout = self.stdout.map(|capture| capture.captured);
         outcome.stderr = self.stderr.map(|capture| capture.captured);
+        if self.ready_ns.is_some() && self.exited.is_none() && init_status == libc::SIGKILL {
+            // The target ran, and was killed by the same signal.
+            let target = Target {
+                status: init_status,
+                rusage: init_rusage,
+                scratch_bytes: 0,
+            };
+            self.exited = Some((target, 0));
+            if self.stop.is_none() {
+                outcome.degraded.push(outcome::init_killed());
+            }
+        }
         outcome.target = self.exited.map(|(target, _)| target);
         outcome.verdict = match (self.stop, self.exited) {
             (Some(Stop::Limit(limit)), _) => Verdict::LimitExceeded(limit),

@@ -26,9 +26,9 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
     loop {
         match process::wait_signal() {
             Ok((libc::SIGCHLD, _)) | Err(Errno::EINTR) => reap(image, target, scratch),
-            Ok((_, true)) => {}
-            Ok((END_NOW, false)) => process::kill(-1, libc::SIGKILL),
-            Ok((signal, false)) => process::kill(target, signal),
+            Ok((_, false)) => {}
+            Ok((END_NOW, true)) => process::kill(-1, libc::SIGKILL),
+            Ok((signal, true)) => process::kill(target, signal),
             Err(_) => process::exit(1),
         }
     }

@@ -31,9 +31,9 @@ pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         match step(&placed.step, slots) {
             Ok(None) => {}
             Ok(Some(given_up)) => report(image, failure(given_up))?,
-            Err((call, errno)) => match if_absent(&placed.step, errno) {
-                IfAbsent::Fail => return Err(failure((call, errno))),
-                IfAbsent::Report => report(image, failure((call, errno)))?,
+            Err(fault) => match if_absent(&placed.step, fault) {
+                IfAbsent::Fail => return Err(failure(fault)),
+                IfAbsent::Report => report(image, failure(fault))?,
                 IfAbsent::PassOver => {}
             },
         }
@@ -74,11 +74,13 @@ fn more_descriptors(slots: usize) -> Result<Option<(u64, u64)>, Failure> {
     Ok(Some((soft, hard)))
 }
 
-/// What the plan says about a step whose object has vanished.
-fn if_absent(step: &Step, errno: Errno) -> IfAbsent {
-    match (step, errno) {
+/// What the plan says about a step whose object has vanished: it cannot be found any more. Anything else that the kernel
+/// refuses is a failure.
+fn if_absent(step: &Step, (call, errno): Fault) -> IfAbsent {
+    match (step, call, errno) {
         (
             Step::Overlay { if_absent, .. } | Step::Clone { if_absent, .. },
+            Call::Open | Call::OpenTree,
             Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP,
         ) => *if_absent,
         _ => IfAbsent::Fail,

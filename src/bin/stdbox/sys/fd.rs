@@ -4,6 +4,7 @@ use super::{as_fd, check};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_uint};
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// `struct open_how` of openat2(2).
 #[repr(C)]
@@ -234,12 +235,45 @@ pub(crate) fn duplicate(fd: c_int, least: c_int) -> Result<c_int, Errno> {
     as_fd(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }.into())
 }
 
+/// The standard streams that were closed when this process began. Rust's runtime opens /dev/null in their place before
+/// `main`, so that nothing else gets their numbers.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// What the C library calls before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look_at_streams;
+
+extern "C" fn look_at_streams() {
+    for (bit, fd) in [(1, 0), (2, 1), (4, 2)] {
+        // SAFETY: F_GETFD takes nothing.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            CLOSED.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+}
+
+fn was_closed(fd: c_int) -> bool {
+    u32::try_from(fd).is_ok_and(|fd| fd < 3 && CLOSED.load(Ordering::Relaxed) & 1 << fd != 0)
+}
+
+/// A copy of a descriptor of the caller's, which stays open under its own number too.
+pub(crate) fn borrow(fd: c_int) -> Result<c_int, Errno> {
+    if was_closed(fd) {
+        return Err(Errno::EBADF);
+    }
+    duplicate(fd, 3)
+}
+
 /// File status flags of a descriptor that the caller of stdbox passed on: one that is open and not close-on-exec, as all
 /// of our own are.
 ///
 /// # References
 /// F_GETFD(2const), F_GETFL(2const)
 pub(crate) fn inherited_flags(fd: c_int) -> Result<c_int, Errno> {
+    if was_closed(fd) {
+        return Err(Errno::EBADF);
+    }
     // SAFETY: F_GETFD takes nothing.
     let own = check(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
     if own & libc::c_long::from(libc::FD_CLOEXEC) != 0 {

@@ -314,7 +314,7 @@ pub(crate) fn block_signals() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Waits for the next blocked signal; says which, and whether a process of this pid namespace sent it.
+/// Waits for the next blocked signal; says which, and whether it surely came from outside this pid namespace.
 ///
 /// # References
 /// sigwaitinfo(2)
@@ -334,10 +334,32 @@ pub(crate) fn wait_signal() -> Result<(c_int, bool), Errno> {
     })?;
     // SAFETY: all-zero bytes are a valid `siginfo_t`, and the kernel has filled it in.
     let info = unsafe { info.assume_init() };
-    // SAFETY: the signals that init acts on come from kill(2) and its kin, whose information has a pid.
+    // SAFETY: every kind of signal information has its first numbers at the same place, and any number is a valid pid.
     let sender = unsafe { info.si_pid() };
-    // A sender outside the namespace has no pid in it.
-    Ok((c_int::try_from(signal).unwrap_or(0), sender != 0))
+    // A sender outside the namespace has no pid in it. rt_sigqueueinfo(2) lets the sender fill the information in, but not
+    // with this code, which stands for kill(2) and its kin.
+    let outside = info.si_code == libc::SI_USER && sender == 0;
+    Ok((c_int::try_from(signal).unwrap_or(0), outside))
+}
+
+/// Children are not reaped behind this process's back, whatever it inherited.
+///
+/// # References
+/// sigaction(2), "SIGCHLD"
+pub(crate) fn keep_children() -> Result<(), Errno> {
+    let default = [0usize; 8];
+    let old = ptr::null::<usize>();
+    // SAFETY: `default` is longer than the kernel's structure, whose mask has eight bytes; nothing is written back.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            libc::SIGCHLD,
+            default.as_ptr(),
+            old,
+            8,
+        )
+    })
+    .map(drop)
 }
 
 /// A descriptor that gives the blocked signals among SIGTERM, SIGINT and SIGHUP.
