@@ -21,6 +21,8 @@ pub(crate) struct Streams {
     pub(crate) stdout: Option<(OwnedFd, u64)>,
     /// The same for standard error.
     pub(crate) stderr: Option<(OwnedFd, u64)>,
+    /// Whether the target's standard input is a named pipe that was opened without waiting for a writer.
+    pub(crate) stdin_is_fifo: bool,
     /// Descriptors among `child` and the kept ones that are directories: number in the target, path, flags.
     pub(crate) reopen: Vec<(i32, CString, i32)>,
 }
@@ -74,6 +76,9 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
                 .errno("ftruncate", errno)
         })?;
     }
+    let stdin_is_fifo = matches!(job.stdin, Input::File(_))
+        && fd::status(stdin.as_raw_fd())
+            .is_some_and(|(mode, _)| mode & libc::S_IFMT == libc::S_IFIFO);
     let child = [stdin, out, err];
     let mut reopen = Vec::new();
     let streams = (0..).zip(child.iter().map(AsRawFd::as_raw_fd));
@@ -85,6 +90,7 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
         feed,
         stdout,
         stderr,
+        stdin_is_fifo,
         reopen,
     })
 }

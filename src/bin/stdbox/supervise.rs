@@ -152,6 +152,7 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         feed,
         stdout,
         stderr,
+        stdin_is_fifo,
         reopen,
     } = streams;
     let [stdin, out, err] = &ends;
@@ -162,6 +163,7 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         records: writer.as_raw_fd(),
         parents_end: reader.as_raw_fd(),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
+        stdin_is_fifo,
         reopen,
         argv: process::Pointers::new(&plan.exec.argv),
         envp: process::Pointers::new(&plan.exec.envp),

@@ -32,6 +32,8 @@ pub(crate) struct Image {
     pub(crate) parents_end: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
+    /// Whether standard input is a named pipe, whose writer is still to be waited for.
+    pub(crate) stdin_is_fifo: bool,
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
     #[expect(
         clippy::disallowed_types,
@@ -82,7 +84,12 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // target does not start.
     fd::close(image.parents_end);
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
+    // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
+    process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
     write_id_maps(plan)?;
+    if image.stdin_is_fifo {
+        await_writer(image)?;
+    }
     // Only now: the files of the id maps belong to the process as long as it can be dumped.
     let umask = process::umask(0);
     process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
@@ -126,6 +133,22 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         fd::close(socket);
     }
     steps::run(plan, image, slots)
+}
+
+/// Opens the named pipe again, this time waiting for a writer as every program would. It is done here, since this process
+/// can be ended at any moment, which the parent cannot.
+fn await_writer(image: &Image) -> Done {
+    let [stdin, ..] = image.streams;
+    let mut link = [0; steps::LINK];
+    let path = steps::link_to(stdin, &mut link);
+    let opened = fd::open(libc::AT_FDCWD, path, libc::O_RDONLY, 0).map_err(fault(
+        Phase::Descriptors,
+        0,
+        Call::Open,
+    ))?;
+    fd::dup_onto(opened, stdin).map_err(fault(Phase::Descriptors, 0, Call::Dup))?;
+    fd::close(opened);
+    Ok(())
 }
 
 /// An unprivileged process may map its own ids only, and must give up setgroups(2) first: user_namespaces(7).

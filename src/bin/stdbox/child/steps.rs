@@ -9,7 +9,7 @@ use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// Room for `/proc/self/fd/` and a number.
-const LINK: usize = 32;
+pub(super) const LINK: usize = 32;
 
 /// A failed call; the index of the step is added by [`run`].
 type Fault = (Call, Errno);
@@ -331,7 +331,7 @@ fn inherited(flags: u64, keep_read_only: bool) -> u64 {
 }
 
 /// `/proc/self/fd/N`, terminated.
-fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
+pub(super) fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
     const PREFIX: &[u8] = b"/proc/self/fd/";
     let mut digits = [0; 10];
     let mut rest = fd.unsigned_abs();

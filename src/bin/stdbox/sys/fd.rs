@@ -127,7 +127,7 @@ pub(crate) fn dup_onto(from: c_int, to: c_int) -> Result<(), Errno> {
         return check(unsafe { libc::fcntl(from, libc::F_SETFD, 0) }.into()).map(drop);
     }
     // SAFETY: no memory is passed; the callers own the descriptor that is replaced.
-    check(unsafe { libc::dup3(from, to, 0) }.into()).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_dup3, from, to, 0) }).map(drop)
 }
 
 /// # References
