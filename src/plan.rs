@@ -135,6 +135,9 @@ pub enum Step {
         work: At,
         /// Keep the overlay's own marks in `user.overlay.*` attributes.
         userxattr: bool,
+        /// Never write the upper layer back for safety's sake: it is thrown away after the job, and on a disk that would
+        /// take its time.
+        volatile: bool,
         /// Whether a read-only lower mount makes the overlay read-only.
         keep_read_only: bool,
         /// What happens if the lower layer has vanished.

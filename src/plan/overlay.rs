@@ -1,8 +1,8 @@
 //! Overlays, and what stands in for them where the kernel takes none. Ring 0.
 
-use super::tree::{Area, Builder, UPPER};
+use super::tree::{Area, Builder, apart};
 use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, system};
-use crate::host::{Entry, Kind, Listing, Question};
+use crate::host::{Entry, Kind, Listing, MAX_TREE_BYTES, Question};
 use crate::mountinfo::{MountId, MountTable};
 use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::{Dev, Mode};
@@ -24,6 +24,7 @@ impl Builder<'_> {
         mount: MountId,
         named: bool,
     ) -> Result<(), NoPlan> {
+        self.pointer = self.pointer_of(path);
         let Some(table) = self.table() else {
             return Ok(());
         };
@@ -54,7 +55,12 @@ impl Builder<'_> {
                     message,
                 ));
             }
-            self.show(path, Mode::ReadOnly, self.may_vanish());
+            // Where it is read-only already, there is nothing to be done.
+            let shown =
+                matches!(self.area(path), (top, Area::Host(Mode::ReadOnly)) if !apart(&top, path));
+            if !shown {
+                self.show(path, Mode::ReadOnly, self.may_vanish());
+            }
             return Ok(());
         }
         let excluded = self
@@ -63,26 +69,13 @@ impl Builder<'_> {
             .as_ref()
             .is_some_and(|(scratch, _)| path.is_above(scratch));
         if table.any_below(mount, path) || excluded {
-            let own = matches!(self.area(path), (top, Area::Own { slot, .. }) if slot == self.scratch && &top != path);
-            if own {
-                self.ensure_dir(path, bits);
-                return self.split(path, mount, named);
-            }
-            let place = [UPPER, path.bytes()].concat();
-            self.make_dir(self.scratch, &place, bits);
-            if self.ensure_dir(path, bits) {
-                self.set_area(
-                    path,
-                    Area::Own {
-                        slot: self.scratch,
-                        path: place.clone(),
-                    },
-                );
+            if let Some((place, true)) = self.layer(path, bits) {
                 let copy = self.copy_of(self.scratch, &place);
                 self.mount(copy, path);
-                self.split(path, mount, named)?;
+                let slot = self.scratch;
+                self.set_area(path, Area::Own { slot, path: place });
             }
-            return Ok(());
+            return self.split(path, mount, named);
         }
         if fstype == b"overlay" {
             match self.facts.stackable.get(path) {
@@ -91,15 +84,28 @@ impl Builder<'_> {
                 Some(false) => return self.copied(path),
             }
         }
-        let upper = [UPPER, path.bytes()].concat();
-        self.make_dir(self.scratch, &upper, bits);
-        if self.ensure_dir(path, bits) {
+        if let Some((upper, _)) = self.layer(path, bits) {
             let slot = self.slot();
             self.kernel_overlay(slot, path, &upper, !named, self.may_vanish());
             self.mount(slot, path);
             self.set_area(path, Area::Overlay { upper });
         }
         Ok(())
+    }
+
+    /// A directory of the scratch space for what is written at a path, and whether it is another than the one that is seen
+    /// there. Inside a skeleton it is the same; inside another overlay that one's upper layer must not know of it.
+    fn layer(&mut self, path: &AbsPath, bits: u32) -> Option<(Vec<u8>, bool)> {
+        let (top, area) = self.area(path);
+        if !self.ensure_dir(path, bits) {
+            return None;
+        }
+        match area {
+            Area::Own { slot, path: base } if slot == self.scratch && &top != path => {
+                Some(([base.as_slice(), b"/", top.rest_of(path)].concat(), false))
+            }
+            _ => Some((self.nested_dir(self.scratch, bits), true)),
+        }
     }
 
     pub(super) fn kernel_overlay(
@@ -110,6 +116,7 @@ impl Builder<'_> {
         keep_read_only: bool,
         if_absent: IfAbsent,
     ) {
+        let volatile = self.scratch != self.memory;
         let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
         self.layers += 1;
         self.make_dir(self.scratch, &work, 0o700);
@@ -121,6 +128,7 @@ impl Builder<'_> {
             upper: At::below(self.scratch, upper),
             work: At::below(self.scratch, &work),
             userxattr,
+            volatile,
             keep_read_only,
             if_absent,
         });
@@ -157,6 +165,7 @@ impl Builder<'_> {
         let Some(table) = self.table() else {
             return Ok(());
         };
+        self.expanded.insert(path.clone());
         for entry in entries {
             let child = path.join(&entry.name);
             self.child(&child, &entry, table, mount, named)?;
@@ -188,7 +197,7 @@ impl Builder<'_> {
                 self.bind_file(child);
                 return Ok(());
             }
-            self.copied_entry(child, entry);
+            self.copied_entry(child, entry, COPY_BYTES);
             return Ok(());
         }
         if self
@@ -205,7 +214,8 @@ impl Builder<'_> {
             .directories
             .get(child)
             .is_some_and(|directory| directory.mode != Mode::Overlay);
-        self.ensure_dir(child, entry.mode);
+        let home = self.home.as_ref() == Some(child);
+        self.ensure_dir(child, if home { 0o700 } else { entry.mode });
         if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
             return Ok(());
         }
@@ -246,14 +256,14 @@ impl Builder<'_> {
     }
 
     /// An entry that is no directory, made anew in our own file system.
-    fn copied_entry(&mut self, path: &AbsPath, entry: &Entry) {
+    fn copied_entry(&mut self, path: &AbsPath, entry: &Entry, most: u64) {
         let mode = entry.mode & 0o777;
         match &entry.kind {
             Kind::Directory => {}
             Kind::File {
                 bytes,
                 readable: true,
-            } if *bytes <= COPY_BYTES => {
+            } if *bytes <= most => {
                 if let Some(at) = self.writable(path) {
                     self.prepare(Step::Copy {
                         from: At::host(path),
@@ -324,13 +334,18 @@ impl Builder<'_> {
             .push(Notice::new("overlay-copied", Some(path.bytes()), message));
         let bits = self.bits(path);
         self.hide(path, self.scratch, bits);
+        self.copied.insert(path.clone());
         for entry in entries {
             let child = AbsPath::new(&[path.bytes(), b"/", entry.name.as_slice()].concat());
             let Ok(child) = child else { continue };
-            if entry.kind == Kind::Directory {
-                self.ensure_dir(&child, entry.mode);
-            } else {
-                self.copied_entry(&child, entry);
+            // What another mode is for is not copied; a directory is only made as the place of what it gets.
+            let other = self.mode_of(&child) != Mode::Overlay;
+            let directory = entry.kind == Kind::Directory;
+            if directory && (!other || self.directories.contains_key(&child)) {
+                let home = self.home.as_ref() == Some(&child);
+                self.ensure_dir(&child, if home { 0o700 } else { entry.mode });
+            } else if !directory && !other && !system::generates(self.job, &child) {
+                self.copied_entry(&child, entry, MAX_TREE_BYTES);
             }
         }
         Ok(())

@@ -67,13 +67,15 @@ impl fmt::Display for Step {
                 upper,
                 work,
                 userxattr,
+                volatile,
                 keep_read_only,
                 if_absent,
             } => write!(
                 f,
-                "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}",
+                "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}{}",
                 slot.0,
                 if *userxattr { " userxattr" } else { "" },
+                if *volatile { " volatile" } else { "" },
                 if *keep_read_only { " keep-ro" } else { "" },
                 rest(if_absent)
             ),

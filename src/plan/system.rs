@@ -87,12 +87,11 @@ pub(super) fn first_paths(job: &Job) -> Vec<AbsPath> {
     paths
 }
 
-fn is_directory(b: &mut Builder<'_>, path: &AbsPath) -> bool {
-    matches!(b.path_fact(path), Some(PathFact::Directory { .. }))
-}
-
+/// Whether the job itself named a directory.
 fn named(b: &Builder<'_>, path: &AbsPath) -> bool {
-    b.directories.contains_key(path)
+    b.directories
+        .get(path)
+        .is_some_and(|directory| directory.at.is_some())
 }
 
 /// The own /dev.
@@ -208,14 +207,14 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
     }
     for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
         let path = dev.join(name.to_bytes());
-        if !named(b, &path) && is_directory(b, &path) {
+        if !named(b, &path) && b.is_directory(&path) {
             let slot = b.slot();
             b.prepare(make(slot));
             b.mount(slot, &path);
         }
     }
     let shm = dev.join(b"shm");
-    if !named(b, &shm) && is_directory(b, &shm) {
+    if !named(b, &shm) && b.is_directory(&shm) {
         b.hide(&shm, b.memory, 0o1777);
     }
     if b.facts.caller.real_root {
@@ -276,24 +275,19 @@ pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
     }
 }
 
-/// /run/shm is writable memory where the host has it.
+/// Writable memory where the host has it.
+pub(super) const RUN_SHM: &str = "/run/shm";
+
+/// A /run/shm that is a link on the host is one in an own /run too.
 pub(super) fn run_shm(b: &mut Builder<'_>) {
-    let path = AbsPath::fixed("/run/shm");
-    if named(b, &path) {
-        return;
-    }
-    match b.path_fact(&path) {
-        Some(PathFact::Directory { .. }) => b.hide(&path, b.memory, 0o1777),
-        Some(PathFact::Symlink {
-            link: Some(link), ..
-        }) => {
-            if let (_, Area::Own { .. }) = b.area(&path)
-                && let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link))
-            {
-                b.prepare(Step::Symlink { at, to });
-            }
-        }
-        _ => {}
+    let path = AbsPath::fixed(RUN_SHM);
+    if let Some(PathFact::Symlink {
+        link: Some(link), ..
+    }) = b.path_fact(&path)
+        && let (_, Area::Own { .. }) = b.area(&path)
+        && let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link))
+    {
+        b.prepare(Step::Symlink { at, to });
     }
 }
 
@@ -303,9 +297,8 @@ pub(super) fn name_resolution(b: &mut Builder<'_>) {
         return;
     }
     for path in ["/run/systemd/resolve", "/run/resolvconf"].map(AbsPath::fixed) {
-        let hidden = matches!(b.area(&path), (_, Area::Own { .. }));
-        if hidden && !named(b, &path) && is_directory(b, &path) {
-            b.show(&path, Mode::ReadOnly, b.may_vanish());
+        if b.mode_of(&path) == Mode::Hidden && b.is_directory(&path) {
+            b.imply(path, Mode::ReadOnly);
         }
     }
 }
@@ -412,40 +405,61 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
     home(b)
 }
 
+/// Decides whether the home directory is ours to make: where the job did not name it, and what is around it is the
+/// container's own.
+pub(super) fn settle_home(b: &mut Builder<'_>) {
+    let Some(home) = b.job.user.home.clone().filter(|_| b.job.system_config) else {
+        return;
+    };
+    let special = ["/", "/dev", "/proc", "/sys"].map(AbsPath::fixed);
+    let special = special
+        .iter()
+        .any(|top| top == &home || (!top.is_root() && top.contains(&home)));
+    if special || b.directories.contains_key(&home) {
+        return;
+    }
+    let ours = matches!(
+        (b.mode_of(&home), b.path_fact(&home)),
+        (Mode::Hidden, _)
+            | (
+                Mode::Overlay,
+                Some(PathFact::Directory { .. } | PathFact::Missing)
+            )
+    );
+    if ours {
+        b.imply(home.clone(), Mode::Hidden);
+        b.home = Some(home);
+    }
+}
+
+/// Makes the home directory: empty, writable and private.
+pub(super) fn make_home(b: &mut Builder<'_>, home: &AbsPath) {
+    let (_, area) = b.area(home);
+    let exists = b.is_directory(home);
+    let made = match area {
+        // Nothing of the host is there that would have to be covered.
+        Area::Overlay { .. } if !exists => b.ensure_dir(home, 0o700),
+        Area::Host(_) if !exists => false,
+        _ => b.hide(home, b.scratch, 0o700),
+    };
+    if !made {
+        b.home = None;
+    }
+}
+
+/// Where HOME points.
 fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
     let home = b.job.user.home.clone()?;
-    let fact = b.path_fact(&home)?;
-    let exists = matches!(fact, PathFact::Directory { .. });
-    let special = ["/dev", "/proc", "/sys"]
-        .iter()
-        .any(|top| AbsPath::fixed(top).contains(&home));
-    let own = match b.mode_of(&home) {
+    let special = ["/dev", "/proc", "/sys"].map(AbsPath::fixed);
+    let special = special.iter().any(|top| top.contains(&home)) && !named(b, &home);
+    let writable = match (b.area(&home).1, b.mode_of(&home)) {
         _ if special => false,
-        Mode::FullAccess => exists,
-        Mode::ReadOnly => false,
-        Mode::Hidden | Mode::Overlay if named(b, &home) || home.is_root() => true,
-        Mode::Hidden => {
-            b.hide(&home, b.scratch, 0o700);
-            true
-        }
-        Mode::Overlay => match (fact, b.area(&home)) {
-            (_, (_, Area::Host(_)))
-            | (
-                PathFact::Symlink { .. }
-                | PathFact::Denied
-                | PathFact::Failed(_)
-                | PathFact::File
-                | PathFact::Other,
-                _,
-            ) => false,
-            (PathFact::Directory { .. }, _) => {
-                b.hide(&home, b.scratch, 0o700);
-                true
-            }
-            (PathFact::Missing, _) => b.ensure_dir(&home, 0o700),
-        },
+        (Area::Host(Mode::FullAccess), _) => b.is_directory(&home),
+        (Area::Host(_), _) => false,
+        (_, Mode::Hidden | Mode::Overlay) => home.is_root() || named(b, &home) || b.home.is_some(),
+        (_, Mode::ReadOnly | Mode::FullAccess) => false,
     };
-    if own {
+    if writable {
         return Some(home);
     }
     let message = format!(
@@ -470,7 +484,7 @@ pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
 /// Container-aware files of LXCFS, taken from the host while nothing is covered.
 pub(super) fn lxcfs(b: &mut Builder<'_>) {
     let from = AbsPath::fixed(LXCFS_PROC);
-    if !b.job.lxcfs || !is_directory(b, &from) {
+    if !b.job.lxcfs || !b.is_directory(&from) {
         return;
     }
     let Some(Listing::Entries(entries)) = b.list(&from) else {
@@ -485,8 +499,11 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
     }
     let cpu = AbsPath::fixed("/sys/devices/system/cpu");
     let from = cpu.below(&AbsPath::fixed(LXCFS));
-    let shown = matches!(b.area(&cpu), (at, Area::Host(_)) if at == AbsPath::fixed("/sys"));
-    if shown && is_directory(b, &from) {
+    // What the job says of it, or of a part of it, goes first.
+    let said = b.directories.keys().any(|path| cpu.contains(path));
+    let shown =
+        !said && matches!(b.area(&cpu), (at, Area::Host(_)) if at == AbsPath::fixed("/sys"));
+    if shown && b.is_directory(&cpu) && b.is_directory(&from) {
         let slot = lxcfs_part(b, &from);
         b.mount(slot, &cpu);
     }

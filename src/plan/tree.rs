@@ -59,6 +59,12 @@ pub(super) struct Builder<'a> {
     made: BTreeSet<(Slot, Vec<u8>)>,
     /// Everything else there.
     files: BTreeSet<(Slot, Vec<u8>)>,
+    /// Directories whose entries were made anew, each in its own way.
+    pub(super) expanded: BTreeSet<AbsPath>,
+    /// Directories that were copied with all that they hold.
+    pub(super) copied: BTreeSet<AbsPath>,
+    /// The home directory, where it is ours to make.
+    pub(super) home: Option<AbsPath>,
     /// Where the private memory file system is mounted while the tree is built.
     scratch_place: AbsPath,
     /// What must be taken from the host before that.
@@ -105,6 +111,9 @@ impl<'a> Builder<'a> {
             areas: BTreeMap::new(),
             made: BTreeSet::new(),
             files: BTreeSet::new(),
+            expanded: BTreeSet::new(),
+            copied: BTreeSet::new(),
+            home: None,
             scratch_place: AbsPath::root(),
             early: Vec::new(),
             prepare: Vec::new(),
@@ -157,20 +166,28 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        // What is implied takes its place among the named directories, so that one below it is attached after it.
         let dev = AbsPath::fixed("/dev");
-        if self.job.dev == Dev::Host
-            && !self.directories.contains_key(&dev)
-            && matches!(self.path_fact(&dev), Some(PathFact::Directory { .. }))
-        {
-            self.directories.insert(
-                dev,
-                Directory {
-                    mode: Mode::ReadOnly,
-                    at: None,
-                },
-            );
+        if self.job.dev == Dev::Host && self.is_directory(&dev) {
+            self.imply(dev, Mode::ReadOnly);
         }
+        let shm = AbsPath::fixed(system::RUN_SHM);
+        if self.is_directory(&shm) {
+            self.imply(shm, Mode::Hidden);
+        }
+        system::name_resolution(self);
+        system::settle_home(self);
         Ok(())
+    }
+
+    /// Adds a directory that the job did not name.
+    pub(super) fn imply(&mut self, path: AbsPath, mode: Mode) {
+        let implied = Directory { mode, at: None };
+        self.directories.entry(path).or_insert(implied);
+    }
+
+    pub(super) fn is_directory(&mut self, path: &AbsPath) -> bool {
+        matches!(self.path_fact(path), Some(PathFact::Directory { .. }))
     }
 
     fn tree(&mut self, in_place: bool) -> Result<Option<AbsPath>, NoPlan> {
@@ -187,9 +204,11 @@ impl<'a> Builder<'a> {
         } else {
             self.new_root()?;
         }
+        self.pointer = None;
         if self.job.dev == Dev::Minimal {
             system::minimal_dev(self);
         }
+        system::sysfs(self, in_place);
         let directories: Vec<(AbsPath, Directory)> = self
             .directories
             .iter()
@@ -198,19 +217,23 @@ impl<'a> Builder<'a> {
             .collect();
         for (path, directory) in directories {
             self.pointer.clone_from(&directory.at);
-            self.directory(&path, directory.mode)?;
+            match (&directory.at, &self.home) {
+                (None, Some(home)) if *home == path => system::make_home(self, &path),
+                (None, _) if path.bytes() == system::RUN_SHM.as_bytes() => {
+                    self.hide(&path, self.memory, 0o1777);
+                }
+                _ => self.directory(&path, &directory)?,
+            }
+            if self.job.dev == Dev::Host && path.bytes() == b"/dev" {
+                system::host_dev(self);
+            }
         }
         self.pointer = None;
         if let Some(cwd) = self.job.cwd.as_ref().or(self.facts.caller.cwd.as_ref()) {
             self.way_to(cwd);
         }
-        if self.job.dev == Dev::Host {
-            system::host_dev(self);
-        }
-        system::sysfs(self, in_place);
         system::lxcfs(self);
         system::run_shm(self);
-        system::name_resolution(self);
         let home = system::configuration(self);
         system::cover_disk_scratch(self);
         self.ensure_dir(&AbsPath::fixed("/proc"), 0o555);
@@ -513,7 +536,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Makes an empty writable directory appear at a path of the container.
-    pub(super) fn hide(&mut self, path: &AbsPath, slot: Slot, mode: u32) {
+    pub(super) fn hide(&mut self, path: &AbsPath, slot: Slot, mode: u32) -> bool {
         if let (
             top,
             Area::Own {
@@ -524,17 +547,19 @@ impl<'a> Builder<'a> {
             && &top != path
             && own == slot
         {
-            self.ensure_dir(path, mode);
+            let made = self.ensure_dir(path, mode);
             let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
-            return self.set_area(path, Area::Own { slot, path: place });
+            self.set_area(path, Area::Own { slot, path: place });
+            return made;
         }
         if !self.ensure_dir(path, mode) {
-            return;
+            return false;
         }
         let place = self.nested_dir(slot, mode);
         let copy = self.copy_of(slot, &place);
         self.mount(copy, path);
         self.set_area(path, Area::Own { slot, path: place });
+        true
     }
 
     /// A mount of a directory of one of our own file systems.
@@ -677,7 +702,8 @@ impl<'a> Builder<'a> {
             keep: true,
         });
         if let Some((path, _)) = &self.facts.disk_scratch {
-            self.prepare.push(Placed {
+            // Before the memory file system can cover it.
+            self.early.push(Placed {
                 step: Step::Open {
                     slot: self.scratch,
                     at: At::host(path),
@@ -729,42 +755,67 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// A named directory.
-    fn directory(&mut self, path: &AbsPath, mode: Mode) -> Result<(), NoPlan> {
+    /// A named or implied directory.
+    fn directory(&mut self, path: &AbsPath, directory: &Directory) -> Result<(), NoPlan> {
         let (top, area) = self.area(path);
-        match (mode, area) {
-            // Below the minimal /dev nothing is the host's, so only what is shown explicitly can be there.
+        let if_absent = match directory.at {
+            Some(_) => IfAbsent::Fail,
+            None => self.may_vanish(),
+        };
+        match (directory.mode, area) {
             (Mode::Hidden, _) => {
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
             }
             (Mode::ReadOnly, Area::Host(Mode::ReadOnly))
             | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
-                // The area may be the host's /dev or /sys, which have attributes of their own.
-                let special =
-                    |at| AbsPath::fixed(at).contains(path) && !AbsPath::fixed(at).contains(&top);
-                if special("/dev") || special("/sys") {
-                    self.show(path, mode, IfAbsent::Fail);
+                if apart(&top, path) {
+                    self.show(path, directory.mode, if_absent);
                 }
             }
-            (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, mode, IfAbsent::Fail),
-            (Mode::Overlay, _) => {
-                let overlay_above = path
-                    .parent()
-                    .is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay);
-                let own_dev = self.job.dev == Dev::Minimal && AbsPath::fixed("/dev").is_above(path);
-                if (!overlay_above || own_dev)
-                    && let Some(table) = self.table()
-                {
+            (Mode::ReadOnly | Mode::FullAccess, _) => self.show(path, directory.mode, if_absent),
+            (Mode::Overlay, area) => {
+                // An overlay above has taken this directory in already, unless it stopped before it.
+                let taken = match area {
+                    Area::Overlay { .. } => true,
+                    Area::Own { .. } => self.expanded.contains(path) || self.copied.contains(&top),
+                    Area::Host(_) => false,
+                };
+                if taken && self.under_overlay(path) {
+                    self.way_to(path);
+                } else if let Some(table) = self.table() {
                     let bits = self.bits(path);
                     self.overlay(path, bits, table.holding(path), true)?;
-                } else {
-                    self.way_to(path);
                 }
             }
         }
         Ok(())
     }
+
+    fn under_overlay(&self, path: &AbsPath) -> bool {
+        let parent = path.parent();
+        parent.is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay)
+    }
+
+    /// The field that decides about a path.
+    pub(super) fn pointer_of(&self, path: &AbsPath) -> Option<String> {
+        let mut above = Some(path.clone());
+        while let Some(path) = above {
+            if let Some(directory) = self.directories.get(&path) {
+                return directory.at.clone();
+            }
+            above = path.parent();
+        }
+        None
+    }
+}
+
+/// Whether a path of the host needs attributes that the area around it does not have: those of /dev and /sys are their own.
+pub(super) fn apart(area: &AbsPath, path: &AbsPath) -> bool {
+    let special = ["/dev", "/sys"].map(AbsPath::fixed);
+    special
+        .iter()
+        .any(|top| top.contains(path) && !top.contains(area))
 }
 
 fn plain(step: Step) -> Placed {

@@ -8,10 +8,11 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat};
+use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 use stdbox::problem::{Code, Problem};
 use stdbox::text::AbsPath;
 
@@ -62,7 +63,7 @@ impl DiskScratch {
         let parent = open().map_err(refuse("openat2"))?;
         // While it is held, no other run can take a directory that is made but not locked yet for a left-over.
         let gate = open().map_err(refuse("openat2"))?;
-        fd::lock(gate.as_raw_fd(), true).map_err(refuse("flock"))?;
+        lock_soon(gate.as_fd()).map_err(refuse("flock"))?;
         sweep(parent.as_fd());
         let name = format!(
             "{PREFIX}{}-{}-{}",
@@ -74,7 +75,7 @@ impl DiskScratch {
         let name = CString::new(name).unwrap_or_default();
         fd::mkdir(parent.as_raw_fd(), &name, 0o700).map_err(refuse("mkdirat"))?;
         let own = open_directory(parent.as_fd(), &name).map_err(refuse("openat2"))?;
-        fd::lock(own.as_raw_fd(), false).map_err(refuse("flock"))?;
+        fd::lock(own.as_raw_fd()).map_err(refuse("flock"))?;
         Ok(Self {
             parent,
             name,
@@ -95,7 +96,7 @@ impl DiskScratch {
 
     /// Removes it with everything that the job left there; says how many bytes of disk that took.
     pub(crate) fn remove(self) -> Result<u64, Errno> {
-        remove_tree(self.parent.as_fd(), &self.name)
+        remove_tree(self.parent.as_fd(), &self.name, &self.own)
     }
 }
 
@@ -104,17 +105,49 @@ fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     fd::open_plain(at.as_raw_fd(), name, flags).map(fd::owned)
 }
 
-/// Removes the directories of runs that are dead. What cannot be removed is another user's, or comes again next time.
-fn sweep(parent: BorrowedFd<'_>) {
-    for name in names(parent).unwrap_or_default() {
-        if name.to_bytes().starts_with(PREFIX.as_bytes()) {
-            let unlocked = open_directory(parent, &name)
-                .and_then(|left| fd::lock(left.as_raw_fd(), false).map(|()| left));
-            if let Ok(_lock) = unlocked {
-                let _next_time = remove_tree(parent, &name);
-            }
+/// Takes the lock as soon as it is free. Whoever can open the directory can hold it, so nobody waits for ever.
+fn lock_soon(gate: BorrowedFd<'_>) -> Result<(), Errno> {
+    const STEP: Duration = Duration::from_millis(5);
+    for _ in 0..2000 {
+        match fd::lock(gate.as_raw_fd()) {
+            Err(Errno::EAGAIN) => std::thread::sleep(STEP),
+            locked => return locked,
         }
     }
+    Err(Errno::EAGAIN)
+}
+
+/// Removes what is left of this user's own dead runs; what cannot be removed now comes again next time.
+fn sweep(parent: BorrowedFd<'_>) {
+    let own = nix::unistd::geteuid();
+    for name in names(parent).unwrap_or_default() {
+        if !is_ours(name.to_bytes(), own) {
+            continue;
+        }
+        let Ok(left) = open_directory(parent, &name) else {
+            continue;
+        };
+        // Nobody else can have changed anything below a directory that is this user's alone.
+        let owned = fstat(&left).is_ok_and(|found| found.st_uid == own.as_raw());
+        if owned && fd::lock(left.as_raw_fd()).is_ok() {
+            let _next_time = remove_tree(parent, &name, &left);
+        }
+    }
+}
+
+/// Whether a name is one that [`DiskScratch::new`] gives for this user: prefix, uid, pid and time, all decimal.
+fn is_ours(name: &[u8], uid: Uid) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX.as_bytes()) else {
+        return false;
+    };
+    let mut parts = rest.split(|&b| b == b'-');
+    let decimal = |part: Option<&[u8]>| {
+        part.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+    };
+    parts.next() == Some(uid.to_string().as_bytes())
+        && decimal(parts.next())
+        && decimal(parts.next())
+        && parts.next().is_none()
 }
 
 fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
@@ -138,8 +171,7 @@ fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
 /// Removes a directory and says how many bytes it took. The job may have made it as deep as it liked, and without any
 /// permission: so nothing recurses, and every directory is opened up first. What lies deeper than one level is moved up to
 /// the top before it is emptied.
-fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
-    let top = open_directory(parent, name)?;
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, top: &OwnedFd) -> Result<u64, Errno> {
     let (mut moved, mut bytes) = (0u64, 0u64);
     loop {
         let found = names(top.as_fd())?;
@@ -156,10 +188,10 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
                     moved += 1;
                     // No job can have chosen this name at the top: only stdbox's own directories are there.
                     let up = CString::new(format!("{PREFIX}{moved}")).unwrap_or_default();
-                    renameat(&inner, name.as_c_str(), &top, up.as_c_str())?;
+                    renameat(&inner, name.as_c_str(), top, up.as_c_str())?;
                 }
             }
-            unlinkat(&top, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
+            unlinkat(top, name.as_c_str(), UnlinkatFlags::RemoveDir)?;
         }
     }
     unlinkat(parent, name, UnlinkatFlags::RemoveDir)?;

@@ -174,10 +174,16 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
             upper,
             work,
             userxattr,
+            volatile,
             keep_read_only,
             if_absent: _,
         } => {
-            let made = overlay(slots, lower, upper, work, *userxattr, *keep_read_only)?;
+            let made = overlay(
+                slots,
+                [lower, upper, work],
+                [*userxattr, *volatile],
+                *keep_read_only,
+            )?;
             put(slots, *slot, made);
         }
         Step::Clone {
@@ -269,10 +275,8 @@ fn copy(slots: &Slots, from: &At, at: &At, mode: u32) -> Result<(), Fault> {
 /// Layers are named by descriptor, so that no byte of a path means anything to the option parser.
 pub(super) fn overlay(
     slots: &Slots,
-    lower: &At,
-    upper: &At,
-    work: &At,
-    userxattr: bool,
+    [lower, upper, work]: [&At; 3],
+    [userxattr, volatile]: [bool; 2],
     keep_read_only: bool,
 ) -> Result<i32, Fault> {
     let open = |at: &At| {
@@ -289,8 +293,10 @@ pub(super) fn overlay(
         let mut link = [0; LINK];
         mount::fs_config(fs, key, Some(link_to(layer, &mut link))).map_err(by(Call::FsConfig))?;
     }
-    if userxattr {
-        mount::fs_config(fs, c"userxattr", None).map_err(by(Call::FsConfig))?;
+    for (flag, set) in [(c"userxattr", userxattr), (c"volatile", volatile)] {
+        if set {
+            mount::fs_config(fs, flag, None).map_err(by(Call::FsConfig))?;
+        }
     }
     mount::fs_create(fs).map_err(by(Call::FsCreate))?;
     // The mount's attributes are asked of the kernel now, not taken from a table read before.

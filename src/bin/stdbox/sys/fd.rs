@@ -317,12 +317,12 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ns: Option<u64>) -> Result<
     check(unsafe { libc::ppoll(fds.as_mut_ptr(), count, time, std::ptr::null()) }.into()).map(drop)
 }
 
-/// Locks an open file or directory for this open file description alone.
+/// Locks an open file or directory for this open file description alone, if nobody else has it.
 ///
 /// # References
 /// flock(2)
-pub(crate) fn lock(fd: c_int, wait: bool) -> Result<(), Errno> {
-    let flags = libc::LOCK_EX | if wait { 0 } else { libc::LOCK_NB };
+pub(crate) fn lock(fd: c_int) -> Result<(), Errno> {
+    let flags = libc::LOCK_EX | libc::LOCK_NB;
     // SAFETY: no memory is passed.
     check(unsafe { libc::flock(fd, flags) }.into()).map(drop)
 }

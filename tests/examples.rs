@@ -1,0 +1,100 @@
+//! Every job in `schema/examples/` runs, and ends with exit code 0.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use support::{run_with, skip, source};
+
+/// Tools that a file's job cannot do without.
+const NEEDED: &[(&str, &str)] = &[
+    ("python.json", "python3"),
+    ("compile.json", "cc"),
+    ("nested.json", "unshare"),
+];
+
+fn examples() -> Vec<PathBuf> {
+    let list = fs::read_dir(source().join("schema/examples")).expect("the examples are there");
+    let mut all: Vec<PathBuf> = list.flatten().map(|entry| entry.path()).collect();
+    all.sort();
+    all
+}
+
+fn has(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|place| place.join(tool).exists())
+}
+
+#[test]
+fn examples_all_run_and_exit_with_0() {
+    let all = examples();
+    assert!(all.len() >= 10, "{all:?}");
+    let mut failures = Vec::new();
+    for path in &all {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.ends_with(".json"), "{name} is no example");
+        if let Some((_, tool)) = NEEDED
+            .iter()
+            .find(|(file, tool)| *file == name && !has(tool))
+        {
+            skip(tool, &format!("{name} needs it"));
+            continue;
+        }
+        let seen = run_with(&fs::read(path).unwrap(), &["--propagate"], |_| {});
+        if seen.status != Some(0)
+            || seen.report["outcome"] != "exited"
+            || !seen.complaint.is_empty()
+        {
+            failures.push(format!("{name}: {seen}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn examples_are_valid_jobs() {
+    for path in examples() {
+        let seen = run_with(&fs::read(&path).unwrap(), &["check"], |_| {});
+        assert_eq!(
+            (&seen.report["outcome"], seen.status),
+            (&Value::from("valid"), Some(0)),
+            "{}: {seen}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn examples_are_named_by_what_they_show() {
+    for path in examples() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+            "{name}"
+        );
+    }
+}
+
+/// The example that a reader sees first says what it should.
+#[test]
+fn examples_compile_really_compiles() {
+    let path = source().join("schema/examples/compile.json");
+    let seen = run_with(&fs::read(path).unwrap(), &[], |_| {});
+    let expected = if has("cc") {
+        "compiled and run: 1 to 100 add up to 5050\n"
+    } else {
+        "no compiler here"
+    };
+    assert!(seen.exited(0).stdout().starts_with(expected), "{seen}");
+}

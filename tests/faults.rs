@@ -1,0 +1,780 @@
+//! Set-up fails closed: whichever system call the kernel refuses, the target never runs, and the report says which.
+//!
+//! Two instruments. A filter (seccompiler) refuses one system call throughout. And a supervisor (seccomp_unotify(2)) stops
+//! stdbox at each single call in turn, to refuse just this one, or to kill stdbox at just this moment.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
+#![allow(
+    unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "filters are installed between fork and exec"
+)]
+
+mod support;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Fresh, Run, probe, run_with, stdbox};
+
+// ---- the target, which must not run, or must be as confined as ever
+
+fn target() -> Value {
+    json!({"argv": [probe().to_str().unwrap(), "status"], "cwd": "/"})
+}
+
+fn with(mut job: Value, fields: &Value) -> Value {
+    for (key, value) in fields.as_object().expect("fields are an object") {
+        job[key] = value.clone();
+    }
+    job
+}
+
+/// Whether the target ran to its end.
+fn ran(seen: &Run) -> bool {
+    matches!(seen.report["outcome"].as_str(), Some("exited" | "signaled"))
+}
+
+/// The target sees itself confined in every way of section 7 of the contract.
+fn confined(seen: &Run) -> Result<(), String> {
+    let status: Value =
+        serde_json::from_str(seen.stdout()).map_err(|_| format!("no status\n{seen}"))?;
+    let of = |key: &str| status["status"][key].clone();
+    let none = json!("0000000000000000");
+    let expected = [
+        ("CapInh", of("CapInh"), none.clone()),
+        ("CapPrm", of("CapPrm"), none.clone()),
+        ("CapEff", of("CapEff"), none.clone()),
+        ("CapBnd", of("CapBnd"), none.clone()),
+        ("CapAmb", of("CapAmb"), none.clone()),
+        ("blocked signals", of("SigBlk"), none.clone()),
+        ("ignored signals", of("SigIgn"), none),
+        ("no_new_privs", of("NoNewPrivs"), json!("1")),
+        ("seccomp", of("Seccomp"), json!("2")),
+        (
+            "securebits",
+            status["securebits"].clone(),
+            json!(0b1110_1111),
+        ),
+        ("session", status["sid"].clone(), status["pid"].clone()),
+        (
+            "descriptors",
+            json!(status["fds"].as_object().map(serde_json::Map::len)),
+            json!(3),
+        ),
+        (
+            "core limit",
+            status["limits"]["core"].clone(),
+            json!([0, 0]),
+        ),
+    ];
+    let differ: Vec<String> = expected
+        .iter()
+        .filter(|(_, seen, wanted)| seen != wanted)
+        .map(|(what, seen, wanted)| format!("{what}: {seen}, not {wanted}"))
+        .collect();
+    if differ.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("the target ran with {}", differ.join("; ")))
+    }
+}
+
+/// A report that says what a stranger needs.
+fn told(seen: &Run) -> Result<(), String> {
+    let error = &seen.report["error"];
+    let outcome = seen.report["outcome"].as_str();
+    let fine = matches!(outcome, Some("setup-failed" | "invalid-job"))
+        && ["code", "stage", "message"]
+            .iter()
+            .all(|field| error[field].is_string())
+        && matches!(seen.status, Some(1 | 2))
+        && seen.complaint.is_empty();
+    if fine {
+        Ok(())
+    } else {
+        Err(format!(
+            "no proper report: status {:?} {} {}",
+            seen.status, seen.report, seen.complaint
+        ))
+    }
+}
+
+/// The report names the call and its error, unless init died of it or an optional step was left out before.
+fn named(seen: &Run, errno: Errno) -> Result<(), String> {
+    let error = &seen.report["error"];
+    let fine = error["operation"].is_string() && error["errno_name"] == format!("{errno:?}");
+    if fine || error["code"] == "setup-died" || !seen.degraded().is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "the report does not name the call and {errno:?}: {error}"
+        ))
+    }
+}
+
+#[track_caller]
+fn assert_none(failures: &[String]) {
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+// ---- one system call refused throughout
+
+/// Numbers above 424 are the same everywhere.
+const NAMES: &[(&str, c_long)] = &[
+    ("open_tree", 428),
+    ("move_mount", 429),
+    ("fsopen", 430),
+    ("fsconfig", 431),
+    ("fsmount", 432),
+    ("clone3", 435),
+    ("close_range", 436),
+    ("openat2", 437),
+    ("mount_setattr", 442),
+    ("clone", libc::SYS_clone),
+    ("pivot_root", libc::SYS_pivot_root),
+    ("umount2", libc::SYS_umount2),
+    ("chroot", libc::SYS_chroot),
+    ("chdir", libc::SYS_chdir),
+    ("fchdir", libc::SYS_fchdir),
+    ("sethostname", libc::SYS_sethostname),
+    ("socket", libc::SYS_socket),
+    ("ioctl", libc::SYS_ioctl),
+    ("mkdirat", libc::SYS_mkdirat),
+    ("mknodat", libc::SYS_mknodat),
+    ("symlinkat", libc::SYS_symlinkat),
+    ("sendfile", libc::SYS_sendfile),
+    ("prctl", libc::SYS_prctl),
+    ("capset", libc::SYS_capset),
+    ("setsid", libc::SYS_setsid),
+    ("seccomp", libc::SYS_seccomp),
+    ("dup3", libc::SYS_dup3),
+    ("prlimit64", libc::SYS_prlimit64),
+    ("rt_sigaction", libc::SYS_rt_sigaction),
+    ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    ("rt_sigtimedwait", libc::SYS_rt_sigtimedwait),
+    ("signalfd4", libc::SYS_signalfd4),
+    ("pipe2", libc::SYS_pipe2),
+    ("memfd_create", libc::SYS_memfd_create),
+    ("fsetxattr", libc::SYS_fsetxattr),
+    ("fstatfs", libc::SYS_fstatfs),
+    ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
+    ("flock", libc::SYS_flock),
+];
+
+fn name(call: c_long) -> String {
+    let known = NAMES.iter().find(|(_, number)| *number == call);
+    known.map_or_else(|| format!("call {call}"), |(name, _)| (*name).to_owned())
+}
+
+/// A filter that refuses one call.
+fn refusing(call: c_long, errno: Errno) -> BpfProgram {
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let rules = BTreeMap::from([(call, Vec::new())]);
+    let refuse = SeccompAction::Errno(errno as u32);
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)
+        .unwrap()
+        .try_into()
+        .unwrap()
+}
+
+fn run_refused(job: &Value, call: c_long, errno: Errno) -> Run {
+    let program = refusing(call, errno);
+    run_with(job.to_string().as_bytes(), &[], |command| {
+        // SAFETY: apply_filter makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                seccompiler::apply_filter(&program).map_err(std::io::Error::other)
+            })
+        };
+    })
+}
+
+/// Calls that stdbox can go without in the jobs used here, and why.
+const SURVIVED: &[(&str, &str)] = &[
+    ("chroot", "only where pivot_root is impossible"),
+    (
+        "fsetxattr",
+        "asks whether a tmpfs holds user attributes; if not, overlays do without and it is reported",
+    ),
+    ("memfd_create", "for the same question"),
+    (
+        "fstatfs",
+        "init's count of the scratch space, which is 0 then; refused for an overlay it is an error",
+    ),
+    ("flock", "only for a disk scratch"),
+    ("pidfd_send_signal", "only to end a job early"),
+    (
+        "rt_sigtimedwait",
+        "init cannot wait, ends, and everything ends with it",
+    ),
+];
+
+#[test]
+fn call_refused_throughout_keeps_the_target_from_running() {
+    let jobs = [
+        ("read-only", json!({"directories": {"/": "read-only"}})),
+        ("overlay", json!({})),
+        (
+            "hidden",
+            json!({"directories": {"/": "hidden", "/usr": "read-only", probe().parent().unwrap().to_str().unwrap(): "read-only"}}),
+        ),
+        ("pid 1", json!({"init": false})),
+        (
+            "plain",
+            json!({"system_config": false, "network": "host", "directories": {"/": "full-access"}}),
+        ),
+    ];
+    let mut used = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (kind, fields) in &jobs {
+        let job = with(target(), fields);
+        for &(name, call) in NAMES {
+            for errno in [Errno::EPERM, Errno::ENOSYS] {
+                let seen = run_refused(&job, call, errno);
+                let verdict = if ran(&seen) {
+                    confined(&seen)
+                } else {
+                    used.insert(name, ());
+                    // What the runtime of the language needs before `main`.
+                    if seen.complaint.contains("fatal runtime error") {
+                        Ok(())
+                    } else {
+                        told(&seen).and_then(|()| named(&seen, errno))
+                    }
+                };
+                failures.extend(
+                    verdict
+                        .err()
+                        .map(|why| format!("{kind}, {name} gives {errno:?}: {why}")),
+                );
+            }
+        }
+    }
+    // Each call is either needed by one of the jobs or known not to be.
+    let known: Vec<&str> = SURVIVED.iter().map(|(name, _)| *name).collect();
+    let unknown = NAMES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !used.contains_key(name) && !known.contains(name));
+    failures.extend(unknown.map(|name| format!("no job noticed that {name} was refused")));
+    assert_none(&failures);
+}
+
+#[test]
+fn call_refused_is_named_by_the_report() {
+    for (name, call, stage) in [
+        ("clone3", 435, "namespaces"),
+        ("sethostname", libc::SYS_sethostname, "identity"),
+        ("socket", libc::SYS_socket, "network"),
+        ("fsopen", 430, "mounts"),
+        ("fsmount", 432, "mounts"),
+        ("move_mount", 429, "mounts"),
+        ("mount_setattr", 442, "mounts"),
+        ("pivot_root", libc::SYS_pivot_root, "mounts"),
+        ("umount2", libc::SYS_umount2, "mounts"),
+        ("capset", libc::SYS_capset, "seccomp"),
+        ("seccomp", libc::SYS_seccomp, "seccomp"),
+        ("setsid", libc::SYS_setsid, "namespaces"),
+        ("close_range", 436, "exec"),
+        ("prlimit", libc::SYS_prlimit64, "limits"),
+    ] {
+        let seen = run_refused(&target(), call, Errno::EPERM);
+        let error = &seen.report["error"];
+        assert_eq!(
+            (&error["operation"], &error["stage"]),
+            (&json!(name), &json!(stage)),
+            "{seen}"
+        );
+        assert_eq!(error["errno"], libc::EPERM, "{seen}");
+    }
+}
+
+#[test]
+fn clone3_refused_names_the_surrounding_container() {
+    for errno in [Errno::EPERM, Errno::ENOSYS] {
+        let seen = run_refused(&target(), 435, errno);
+        seen.failed("userns-forbidden", "namespaces");
+        assert!(
+            seen.report["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("seccomp"),
+            "{seen}"
+        );
+    }
+    run_refused(&target(), 435, Errno::EAGAIN).failed("out-of-memory", "namespaces");
+    run_refused(&target(), 435, Errno::ENOSPC).failed("namespace-limit", "namespaces");
+}
+
+#[test]
+fn mount_calls_missing_name_the_kernel() {
+    for (name, call) in NAMES
+        .iter()
+        .filter(|(_, call)| [429, 430, 431, 432, 442].contains(call))
+    {
+        let seen = run_refused(&target(), *call, Errno::ENOSYS);
+        assert_eq!(
+            seen.report["error"]["code"], "kernel-too-old",
+            "{name}\n{seen}"
+        );
+        assert!(
+            seen.report["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("5.15"),
+            "{name}\n{seen}"
+        );
+    }
+}
+
+#[test]
+fn memory_running_out_is_said() {
+    for (call, errno) in [
+        (430, Errno::ENOMEM),
+        (libc::SYS_mkdirat, Errno::ENOSPC),
+        (431, Errno::EMFILE),
+    ] {
+        let seen = run_refused(&target(), call, errno);
+        told(&seen).unwrap();
+        let code = seen.report["error"]["code"].as_str().unwrap();
+        assert!(
+            ["out-of-memory", "scratch-refused"].contains(&code),
+            "{seen}"
+        );
+    }
+}
+
+// ---- the supervisor
+
+/// `struct seccomp_notif` of seccomp_unotify(2).
+#[repr(C)]
+#[derive(Default, Debug, Clone, Copy)]
+struct Notice {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    call: c_int,
+    arch: u32,
+    instruction_pointer: u64,
+    args: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+const NOTIF_RECV: libc::Ioctl = 0xc050_2100_u32.cast_signed();
+const NOTIF_SEND: libc::Ioctl = 0xc018_2101_u32.cast_signed();
+const USER_NOTIF_FLAG_CONTINUE: u32 = 1;
+const LISTENER: c_int = 200;
+
+/// Calls that are put to the supervisor: all that set-up makes, but what cannot fail (close, umask, wait4, exit).
+/// execve is not among them, since the filter is installed before stdbox itself is executed.
+fn asked() -> Vec<c_long> {
+    NAMES
+        .iter()
+        .map(|(_, call)| *call)
+        .chain([libc::SYS_write])
+        .collect()
+}
+
+/// stdbox with a supervisor.
+struct Watched {
+    child: Child,
+    listener: OwnedFd,
+}
+
+impl Watched {
+    fn start(spec: &str) -> Self {
+        let op = |code: u16, k: u32, jt: u8, jf: u8| libc::sock_filter { code, jt, jf, k };
+        let calls = asked();
+        let mut program = vec![op(0x20, 0, 0, 0)];
+        for (i, &call) in calls.iter().enumerate() {
+            let rest = u8::try_from(calls.len() - i).unwrap();
+            program.push(op(0x15, u32::try_from(call).unwrap(), rest, 0));
+        }
+        program.push(op(0x06, 0x7fff_0000, 0, 0)); // SECCOMP_RET_ALLOW
+        program.push(op(0x06, 0x7fc0_0000, 0, 0)); // SECCOMP_RET_USER_NOTIF
+        let mut command = Command::new(stdbox());
+        command
+            .args(["--spec", spec])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let length = u16::try_from(program.len()).unwrap();
+        let install = move || {
+            let filter = libc::sock_fprog {
+                len: length,
+                filter: program.as_ptr().cast_mut(),
+            };
+            // SAFETY: this option takes numbers.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            // SECCOMP_SET_MODE_FILTER with SECCOMP_FILTER_FLAG_NEW_LISTENER.
+            // SAFETY: the program outlives the call and has the length that is told.
+            let listener = unsafe { libc::syscall(libc::SYS_seccomp, 1, 8, &raw const filter) };
+            if listener < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            // Under a number that the parent knows, and open over execve. fcntl is not among the supervised calls.
+            // SAFETY: no memory is passed.
+            let copy = unsafe {
+                libc::fcntl(
+                    c_int::try_from(listener).unwrap_or(-1),
+                    libc::F_DUPFD,
+                    LISTENER,
+                )
+            };
+            if copy == LISTENER {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        };
+        // SAFETY: three system calls and no allocation.
+        unsafe { command.pre_exec(install) };
+        let child = command.spawn().expect("stdbox starts");
+        // SAFETY: no memory is passed.
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+        // SAFETY: no memory is passed.
+        let listener = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, LISTENER, 0) };
+        assert!(
+            pidfd >= 0 && listener >= 0,
+            "the listener: {}",
+            std::io::Error::last_os_error()
+        );
+        // SAFETY: both are open and nobody else's.
+        let [_, listener] = [pidfd, listener]
+            .map(|fd| unsafe { OwnedFd::from_raw_fd(c_int::try_from(fd).unwrap()) });
+        Self { child, listener }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next call that somebody waits with; `None` if nobody is left, or nobody asks for a while.
+    fn next(&self, patience: Duration) -> Option<Notice> {
+        loop {
+            let mut fd = libc::pollfd {
+                fd: self.listener.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one element, as announced.
+            let ready = unsafe {
+                libc::poll(
+                    &raw mut fd,
+                    1,
+                    c_int::try_from(patience.as_millis()).unwrap(),
+                )
+            };
+            if ready == -1 && Errno::last() == Errno::EINTR {
+                continue;
+            }
+            if ready != 1 || fd.revents & libc::POLLIN == 0 {
+                return None;
+            }
+            let mut notice = Notice::default();
+            // SAFETY: `notice` is zeroed and as large as the request wants.
+            let result =
+                unsafe { libc::ioctl(self.listener.as_raw_fd(), NOTIF_RECV, &raw mut notice) };
+            if result == 0 {
+                return Some(notice);
+            }
+            // Who asked has died meanwhile.
+        }
+    }
+
+    fn answer(&self, notice: &Notice, refusal: Option<Errno>) {
+        let (error, flags) =
+            refusal.map_or((0, USER_NOTIF_FLAG_CONTINUE), |errno| (-(errno as i32), 0));
+        let answer = Answer {
+            id: notice.id,
+            value: 0,
+            error,
+            flags,
+        };
+        // SAFETY: `answer` is as large as the request wants. Who asked may have died meanwhile.
+        let _gone =
+            unsafe { libc::ioctl(self.listener.as_raw_fd(), NOTIF_SEND, &raw const answer) };
+    }
+
+    fn finish(self, patience: Duration) -> Run {
+        let mut child = self.child;
+        drop(self.listener);
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > patience {
+                child.kill().unwrap();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let output = child.wait_with_output().unwrap();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        Run {
+            report,
+            status: output.status.code(),
+            complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Whether this process is stdbox still, and not the target.
+fn is_stdbox(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "stdbox")
+}
+
+/// Refuses the call number `index` of those that `counts` counts. Returns the call and what came of it; `None` if there
+/// were not that many.
+fn refuse_one(
+    spec: &str,
+    index: usize,
+    errno: Errno,
+    of_stdbox_itself: bool,
+) -> Option<(Notice, Run)> {
+    let watched = Watched::start(spec);
+    let (mut count, mut refused) = (0, None);
+    while let Some(notice) = watched.next(Duration::from_secs(20)) {
+        let counts = if of_stdbox_itself {
+            notice.pid == watched.pid()
+        } else {
+            notice.pid != watched.pid() && is_stdbox(notice.pid)
+        };
+        if counts && count == index {
+            refused = Some(notice);
+            watched.answer(&notice, Some(errno));
+        } else {
+            watched.answer(&notice, None);
+        }
+        count += usize::from(counts);
+    }
+    let seen = watched.finish(Duration::from_secs(20));
+    refused.map(|notice| (notice, seen))
+}
+
+/// Refuses every call of the container's own processes in turn.
+fn sweep(fields: &Value, errno: Errno) {
+    let scene = Fresh::new();
+    let spec = scene.file("job.json", &with(target(), fields).to_string());
+    let (mut index, mut survived, mut failed, mut failures) = (0, Vec::new(), 0, Vec::new());
+    while let Some((notice, seen)) = refuse_one(spec.to_str().unwrap(), index, errno, false) {
+        let call = c_long::from(notice.call);
+        let verdict = if ran(&seen) {
+            survived.push((
+                name(call),
+                format!(
+                    "number {index} {:x?}, outcome {}",
+                    notice.args, seen.report["outcome"]
+                ),
+            ));
+            confined(&seen)
+        } else {
+            failed += 1;
+            told(&seen).and_then(|()| named(&seen, errno))
+        };
+        let what = format!(
+            "call number {index}, {} {:x?}, gives {errno:?}",
+            name(call),
+            notice.args
+        );
+        failures.extend(verdict.err().map(|why| format!("{what}: {why}")));
+        index += 1;
+    }
+    assert!(
+        failed > 50,
+        "only {failed} of {index} calls were refused before the target ran"
+    );
+    // close_range: what init cannot close is only open for longer; the target's own is needed. fstatfs: a figure of the
+    // report. open_tree, openat2: what an optional step is about may have vanished, which the report then says; and the
+    // kernel may allow a read-only /proc only (fsmount). An overlay that the kernel refuses has not vanished (fsopen,
+    // fsconfig), and restrictions are never optional.
+    let harmless = ["close_range", "fstatfs", "fsmount", "open_tree", "openat2"];
+    survived.retain(|(call, _)| !harmless.contains(&call.as_str()));
+    let first = survived.first().map(|(call, how)| {
+        format!(
+            "{} failed without consequence, such as {call}, {how}",
+            survived.len()
+        )
+    });
+    failures.extend(first);
+    assert_none(&failures);
+}
+
+#[test]
+fn each_call_refused_for_a_read_only_tree_keeps_the_target_from_running() {
+    sweep(&json!({"directories": {"/": "read-only"}}), Errno::EPERM);
+}
+
+#[test]
+fn each_call_missing_for_a_read_only_tree_keeps_the_target_from_running() {
+    sweep(&json!({"directories": {"/": "read-only"}}), Errno::ENOSYS);
+}
+
+#[test]
+fn each_call_refused_for_the_default_job_keeps_the_target_from_running() {
+    sweep(&json!({}), Errno::EACCES);
+}
+
+#[test]
+fn each_call_refused_for_a_target_that_is_pid_1_keeps_the_target_from_running() {
+    sweep(
+        &json!({"init": false, "directories": {"/": "read-only"}}),
+        Errno::EPERM,
+    );
+}
+
+/// stdbox's own calls: whatever fails, it neither panics nor hangs, and nothing runs less confined.
+#[test]
+fn each_call_of_stdbox_itself_refused_is_told() {
+    let scene = Fresh::new();
+    let spec = scene.file("job.json", &target().to_string());
+    let (mut index, mut failures) = (0, Vec::new());
+    while let Some((notice, seen)) = refuse_one(spec.to_str().unwrap(), index, Errno::EPERM, true) {
+        let verdict = match seen.status {
+            Some(1 | 2) => told(&seen),
+            Some(0) => confined(&seen),
+            // What the runtime of the language needs before `main`.
+            _ if seen.complaint.contains("fatal runtime error") => Ok(()),
+            // The report itself.
+            Some(3) if c_long::from(notice.call) == libc::SYS_write => Ok(()),
+            _ => Err(format!(
+                "it hung, died of a signal, or gave up a report that could be written\n{seen}"
+            )),
+        };
+        failures.extend(
+            verdict
+                .err()
+                .map(|why| format!("call number {index}, {}: {why}", name(notice.call.into()))),
+        );
+        index += 1;
+    }
+    assert!(index > 10, "only {index} calls were seen");
+    assert_none(&failures);
+}
+
+// ---- killed at a chosen moment
+
+/// Processes with the word on their command line.
+fn alive(word: &str) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let pids = entries.filter_map(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+    });
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.windows(word.len()).any(|part| part == word.as_bytes())
+    })
+    .collect()
+}
+
+/// Kills stdbox at every call of the container's own processes in turn; what comes after it must come to nothing.
+fn kill_at_each_call(fields: &Value, word: &str) {
+    let scene = Fresh::new();
+    let mut index = 0;
+    let mut survivors = Vec::new();
+    loop {
+        let word = format!("marker-{word}-{}-{index}", std::process::id());
+        let ran = scene.path().join(format!("ran-{index}"));
+        let job = json!({"argv": [probe().to_str().unwrap(), "stay", word, ran.to_str().unwrap()], "cwd": "/",
+            "directories": {"/": "read-only", scene.str(): "full-access"}});
+        let spec = scene.file(&format!("{word}.json"), &with(job, fields).to_string());
+        let mut watched = Watched::start(spec.to_str().unwrap());
+        let (mut count, mut at) = (0, None);
+        // Init is the first to be heard of. What it asks for after the target's process was heard of comes after execve.
+        let (mut init, mut target, mut running) = (None, None, false);
+        while let Some(notice) =
+            watched.next(Duration::from_millis(if at.is_some() || !ran.exists() {
+                5000
+            } else {
+                300
+            }))
+        {
+            if notice.pid != watched.pid() && is_stdbox(notice.pid) {
+                let init = *init.get_or_insert(notice.pid);
+                if notice.pid != init {
+                    target = Some(notice.pid);
+                }
+                if count == index && at.is_none() {
+                    running = notice.pid == init && target.is_some();
+                    watched.child.kill().unwrap();
+                    watched.child.wait().unwrap();
+                    at = Some(notice);
+                }
+                count += 1;
+            }
+            watched.answer(&notice, None);
+            if at.is_some() && ran.exists() {
+                break;
+            }
+        }
+        watched.child.kill().unwrap();
+        watched.child.wait().unwrap();
+        drop(watched);
+        let started = Instant::now();
+        while !alive(&word).is_empty() && started.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let left = alive(&word);
+        for pid in &left {
+            // SAFETY: no memory is passed. Who ended with another one of them cannot be signalled any more.
+            let _ended = unsafe { libc::kill(*pid, libc::SIGKILL) };
+        }
+        let Some(notice) = at else { break };
+        if !left.is_empty() || (ran.exists() && !running) {
+            survivors.push((
+                index,
+                name(notice.call.into()),
+                notice.args,
+                left,
+                ran.exists(),
+            ));
+        }
+        index += 1;
+    }
+    assert!(index > 50, "only {index} calls were seen");
+    assert!(
+        survivors.is_empty(),
+        "{} moments of {index} let something go on: {survivors:x?}",
+        survivors.len()
+    );
+}
+
+#[test]
+fn stdbox_killed_at_each_call_leaves_no_survivor() {
+    kill_at_each_call(&json!({}), "moment");
+}
+
+#[test]
+fn stdbox_killed_at_each_call_of_a_target_that_is_pid_1_leaves_no_survivor() {
+    kill_at_each_call(&json!({"init": false}), "moment-1");
+}

@@ -1,0 +1,1072 @@
+//! What a target is, has and can do: section 7 (processes and hardening) and the `default` filter of section 8 of the
+//! contract, each seen from inside by `tests/support/probe.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
+#![allow(
+    unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "terminals, descriptors and signals are prepared between fork and exec"
+)]
+
+mod support;
+
+use nix::libc::{self, c_int};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{Fresh, Run, probe, root, run, run_with, shell, skip, stdbox};
+
+const NONE: &str = "0000000000000000";
+
+fn probe_job(arguments: &[&str], fields: Value) -> Value {
+    let probe = probe();
+    let argv: Vec<&str> = std::iter::once(probe.to_str().unwrap())
+        .chain(arguments.iter().copied())
+        .collect();
+    let mut job = json!({"argv": argv, "cwd": "/"});
+    for (key, value) in fields.as_object().expect("fields are an object") {
+        job[key] = value.clone();
+    }
+    job
+}
+
+/// What the probe prints.
+#[track_caller]
+fn answer(seen: &Run) -> Value {
+    serde_json::from_str(seen.stdout()).unwrap_or_else(|_| panic!("no JSON from the probe\n{seen}"))
+}
+
+#[track_caller]
+fn probed(arguments: &[&str], fields: Value) -> Value {
+    let seen = run(&probe_job(arguments, fields));
+    answer(seen.exited(0))
+}
+
+/// The target's status, of a stdbox that is prepared between fork and exec.
+#[track_caller]
+fn status_after(
+    fields: Value,
+    prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> Value {
+    let job = probe_job(&["status"], fields);
+    let seen = run_with(job.to_string().as_bytes(), &[], |command| {
+        // SAFETY: the closures used here make plain system calls and allocate nothing.
+        unsafe { command.pre_exec(prepare) };
+    });
+    answer(seen.exited(0))
+}
+
+/// Fields of /proc/PID/status as text.
+fn fields_of(text: &str) -> Value {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(key, value)| (key.to_owned(), Value::from(value.trim())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+// ---- privileges
+
+#[test]
+fn target_has_no_capability_in_any_set() {
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"seccomp": "off"}),
+        json!({"user": {"uid": 0, "gid": 0}}),
+    ] {
+        let status = probed(&["status"], fields.clone());
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status["status"][set], NONE, "{fields} {set}");
+        }
+    }
+}
+
+#[test]
+fn target_has_locked_securebits_and_no_new_privs() {
+    for fields in [json!({}), json!({"init": false}), json!({"seccomp": "off"})] {
+        let status = probed(&["status"], fields.clone());
+        // NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each locked; KEEP_CAPS off and locked.
+        assert_eq!(status["securebits"], 0b1110_1111, "{fields}");
+        assert_eq!(
+            (&status["no_new_privs"], &status["status"]["NoNewPrivs"]),
+            (&json!(1), &json!("1")),
+            "{fields}"
+        );
+    }
+}
+
+#[test]
+fn target_has_the_ids_of_the_job_and_no_groups() {
+    let status = probed(&["status"], json!({"user": {"uid": 4242, "gid": 4343}}));
+    assert_eq!(status["status"]["Uid"], "4242 4242 4242 4242");
+    assert_eq!(status["status"]["Gid"], "4343 4343 4343 4343");
+    // Groups that are not mapped are seen as the overflow group: they come from the caller and give nothing inside.
+    let groups = status["status"]["Groups"].as_str().unwrap();
+    assert!(
+        groups
+            .split_whitespace()
+            .all(|group| group == "65534" || group == "4343"),
+        "{groups}"
+    );
+}
+
+/// A setuid file of the host, one that the target makes, and one that the target's own root makes.
+#[test]
+fn target_gains_nothing_from_a_setuid_program() {
+    let scene = Fresh::new();
+    let file = scene.path().join("setuid");
+    fs::copy(probe(), &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o6755)).unwrap();
+    let path = file.to_str().unwrap();
+    let own = format!("cp {path} /tmp/copy && chmod 6755 /tmp/copy && exec /tmp/copy status");
+    for fields in [
+        json!({}),
+        json!({"directories": {"/": "full-access"}}),
+        json!({"user": {"uid": 0, "gid": 0}}),
+    ] {
+        let uid = if fields.get("user").is_some() {
+            "0 0 0 0"
+        } else {
+            "1000 1000 1000 1000"
+        };
+        for script in [format!("exec {path} status"), own.clone()] {
+            let seen = shell(&script, fields.clone());
+            let status = answer(seen.exited(0));
+            assert_eq!(status["status"]["Uid"], uid, "{fields} {script}");
+            assert_eq!(
+                (&status["status"]["CapPrm"], &status["status"]["CapEff"]),
+                (&json!(NONE), &json!(NONE))
+            );
+        }
+    }
+    // Every setuid program of the host: none of them can get what it wants.
+    let seen = shell(
+        "sudo -n true || su -c true </dev/null || mount -t tmpfs x /tmp; echo $?",
+        json!({}),
+    );
+    assert_ne!(seen.exited(0).stdout(), "0\n", "{seen}");
+}
+
+#[test]
+fn target_can_be_debugged_but_only_by_itself() {
+    assert_eq!(probed(&["status"], json!({}))["dumpable"], 1);
+}
+
+#[test]
+fn target_is_not_slowed_by_speculation_mitigations() {
+    let host = fields_of(&fs::read_to_string("/proc/self/status").unwrap());
+    let status = probed(&["status"], json!({}));
+    for key in ["Speculation_Store_Bypass", "SpeculationIndirectBranch"] {
+        assert_eq!(status["status"].get(key), host.get(key), "{key}");
+    }
+}
+
+// ---- session and terminal
+
+/// A pseudo-terminal: master and slave.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: both places have room for a descriptor; name, settings and size are left out.
+    let result = unsafe {
+        libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_eq!(result, 0, "a pseudo-terminal");
+    for fd in [master, slave] {
+        // Other tests start processes meanwhile, which must not inherit it.
+        // SAFETY: F_SETFD takes a number.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    // SAFETY: both are open and nobody else's.
+    let [master, slave] = [master, slave].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    (master, slave)
+}
+
+/// Runs the probe with a terminal as the controlling terminal and the three streams of stdbox.
+fn at_a_terminal(arguments: &[&str], fields: &Value) -> Value {
+    let scene = Fresh::new();
+    let mut job = probe_job(arguments, json!({"stdin": "inherit", "stderr": "inherit"}));
+    for (key, value) in fields.as_object().unwrap() {
+        job[key] = value.clone();
+    }
+    let spec = scene.file("job.json", &job.to_string());
+    let report = scene.path().join("report.json");
+    let (_master, slave) = terminal();
+    let mut command = Command::new(stdbox());
+    command
+        .arg("--spec")
+        .arg(&spec)
+        .arg("--report")
+        .arg(&report);
+    command
+        .stdin(slave.try_clone().unwrap())
+        .stdout(slave.try_clone().unwrap())
+        .stderr(slave);
+    // SAFETY: two system calls.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::setsid() == -1 || libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        })
+    };
+    assert!(command.status().unwrap().success());
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["exit_code"], 0, "{report}");
+    serde_json::from_str(report["stdout"]["text"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn target_at_a_terminal_has_no_controlling_terminal() {
+    for fields in [json!({}), json!({"init": false}), json!({"dev": "host"})] {
+        let status = at_a_terminal(&["status"], &fields);
+        assert_eq!(
+            status["sid"], status["pid"],
+            "{fields}: a session of its own"
+        );
+        assert_eq!(
+            (&status["tty_nr"], &status["tty"]["errno"]),
+            (&json!("0"), &json!("ENXIO")),
+            "{fields}"
+        );
+        assert!(
+            status["fds"]["0"]
+                .as_str()
+                .unwrap()
+                .starts_with("/dev/pts/"),
+            "{fields}: stdin is the terminal all the same"
+        );
+    }
+}
+
+#[test]
+fn target_at_a_terminal_cannot_type_into_it() {
+    let (sti, linux, steal) = ("0x5412", "0x541c", "0x540e");
+    for request in [
+        sti,
+        linux,
+        "0xffffffff00005412",
+        "0x100005412",
+        "0xdeadbeef0000541c",
+    ] {
+        assert_eq!(
+            at_a_terminal(&["ioctl", "0", request], &json!({}))["errno"],
+            "EPERM",
+            "{request}"
+        );
+    }
+    // Without the filter it is still another session's terminal.
+    for request in [sti, linux, steal] {
+        assert_eq!(
+            at_a_terminal(&["ioctl", "0", request], &json!({"seccomp": "off"}))["result"],
+            -1,
+            "{request}"
+        );
+    }
+    assert_eq!(
+        at_a_terminal(&["ioctl", "0", steal], &json!({}))["errno"],
+        "EPERM"
+    );
+    // What programs ask of a terminal works: TCGETS.
+    assert_eq!(
+        at_a_terminal(&["ioctl", "0", "0x5401"], &json!({}))["result"],
+        0
+    );
+}
+
+// ---- descriptors
+
+/// Opens /dev/null under many numbers.
+fn leak() -> io::Result<()> {
+    for fd in (3..64).chain([100, 255, 256, 257, 400, 1000]) {
+        // Those in use are for the process that is being started.
+        // SAFETY: F_GETFD takes nothing.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            // SAFETY: the string ends in NUL.
+            let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+            if null != fd {
+                // SAFETY: no memory is passed.
+                unsafe { libc::dup2(null, fd) };
+                // SAFETY: no memory is passed.
+                unsafe { libc::close(null) };
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn descriptors_of_the_caller_do_not_reach_the_target() {
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"directories": {"/": "read-only"}}),
+        json!({"stdin": {"text": "x"}}),
+    ] {
+        let status = status_after(fields.clone(), leak);
+        let fds: Vec<_> = status["fds"].as_object().unwrap().keys().collect();
+        assert_eq!(fds, ["0", "1", "2"], "{fields}: {}", status["fds"]);
+    }
+}
+
+#[test]
+fn descriptors_of_the_caller_do_not_reach_init() {
+    // Init cannot be looked into from inside; from outside it can, by who started it.
+    let scene = Fresh::new();
+    let ready = scene.path().join("ready");
+    let job = probe_job(
+        &["ignore-term", ready.to_str().unwrap()],
+        json!({"directories": {scene.str(): "full-access"}}),
+    );
+    for init in [true, false] {
+        let mut job = job.clone();
+        job["init"] = json!(init);
+        let mut command = Command::new(stdbox());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // SAFETY: `leak` makes plain system calls and allocates nothing.
+        unsafe { command.pre_exec(leak) };
+        let mut child = command.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(job.to_string().as_bytes())
+            .unwrap();
+        while !ready.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let pid = child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let own: u32 = children
+            .split_whitespace()
+            .next()
+            .expect("init")
+            .parse()
+            .unwrap();
+        // It is not dumpable, so only root can list its descriptors.
+        let look = || -> (Value, Option<Vec<String>>) {
+            let status = fields_of(&fs::read_to_string(format!("/proc/{own}/status")).unwrap());
+            let list = fs::read_dir(format!("/proc/{own}/fd")).ok().map(|list| {
+                let targets = list
+                    .flatten()
+                    .filter_map(|entry| fs::read_link(entry.path()).ok());
+                targets.map(|target| target.display().to_string()).collect()
+            });
+            (status, list)
+        };
+        // It gives up the last of them when the target has started, which cannot see it before that either.
+        let started = std::time::Instant::now();
+        let (mut status, mut fds) = look();
+        while (status["CapPrm"] != NONE || fds.as_ref().is_some_and(|fds| fds.len() > 2))
+            && started.elapsed().as_secs() < 10
+        {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            (status, fds) = look();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(&ready).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status[set], NONE, "init: {init}");
+        }
+        match fds {
+            Some(fds) => {
+                assert!(
+                    fds.len() <= 2 && !fds.iter().any(|target| target == "/dev/null"),
+                    "init: {init}: {fds:?}"
+                );
+            }
+            None => assert!(!root(), "root can list them"),
+        }
+    }
+}
+
+#[test]
+fn descriptors_that_the_job_keeps_are_kept() {
+    let kept = |status: &Value| {
+        status["fds"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    for (fds, expected) in [
+        (json!([60]), vec!["0", "1", "2", "60"]),
+        (
+            json!([1000, 255, 61, 60]),
+            vec!["0", "1", "1000", "2", "255", "60", "61"],
+        ),
+        (json!([50]), vec!["0", "1", "2", "50"]),
+    ] {
+        for init in [true, false] {
+            let status = status_after(json!({"fds": fds, "init": init}), leak);
+            let mut seen = kept(&status);
+            seen.sort();
+            assert_eq!(seen, expected, "{fds}");
+            assert_eq!(
+                status["fds"]["60"].as_str().unwrap_or("/dev/null"),
+                "/dev/null"
+            );
+        }
+    }
+}
+
+#[test]
+fn descriptors_kept_are_the_very_ones_of_the_caller() {
+    let (reader, writer) = io::pipe().unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&writer);
+    let job = json!({"argv": ["/bin/sh", "-c", "echo through >&9"], "cwd": "/", "fds": [9]});
+    let seen = run_with(job.to_string().as_bytes(), &[], |command| {
+        // SAFETY: dup2 may be called between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                libc::dup2(number, 9);
+                // If it had this number already, it is still close-on-exec.
+                libc::fcntl(9, libc::F_SETFD, 0);
+                Ok(())
+            })
+        };
+    });
+    seen.exited(0);
+    drop(writer);
+    assert_eq!(io::read_to_string(reader).unwrap(), "through\n");
+}
+
+#[test]
+fn descriptor_that_the_caller_did_not_pass_on_is_refused() {
+    for (field, value, at) in [
+        ("fds", json!([77]), "/fds/0"),
+        ("stdin", json!({"fd": 77}), "/stdin"),
+        ("stdout", json!({"fd": 77}), "/stdout"),
+        ("stderr", json!({"fd": 77}), "/stderr"),
+    ] {
+        let seen = run(&json!({"argv": ["true"], "cwd": "/", field: value}));
+        seen.failed("bad-descriptor", "validate");
+        assert_eq!(
+            (&seen.report["error"]["at"], seen.status),
+            (&json!(at), Some(2)),
+            "{seen}"
+        );
+    }
+    // Descriptors of stdbox itself are none of the caller's: whatever number they have, they cannot be named.
+    for number in 3..20 {
+        let job = json!({"argv": ["true"], "cwd": "/", "fds": [number]}).to_string();
+        let seen = run_with(job.as_bytes(), &[], |command| {
+            // SAFETY: close_range may be called between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4);
+                    Ok(())
+                })
+            };
+        });
+        seen.failed("bad-descriptor", "validate");
+    }
+}
+
+// ---- signals, umask, limits
+
+#[test]
+fn signal_mask_and_dispositions_are_the_defaults() {
+    for init in [true, false] {
+        let status = status_after(json!({"init": init}), || {
+            for signal in [
+                libc::SIGINT,
+                libc::SIGQUIT,
+                libc::SIGPIPE,
+                libc::SIGUSR2,
+                40,
+            ] {
+                // SAFETY: the signals are only ignored.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+            let all = [u64::MAX; 16];
+            // SAFETY: the set has the 128 bytes that the C library's type has.
+            unsafe {
+                libc::sigprocmask(libc::SIG_BLOCK, all.as_ptr().cast(), std::ptr::null_mut())
+            };
+            Ok(())
+        });
+        for set in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"] {
+            assert_eq!(status["status"][set], NONE, "init: {init}, {set}");
+        }
+    }
+}
+
+#[test]
+fn umask_is_the_callers() {
+    for mask in [0o000, 0o022, 0o027, 0o077, 0o777] {
+        for init in [true, false] {
+            let status = status_after(json!({"init": init}), move || {
+                // SAFETY: no memory is passed.
+                unsafe { libc::umask(mask) };
+                Ok(())
+            });
+            assert_eq!(status["umask"], mask, "init: {init}");
+        }
+    }
+}
+
+fn limit(resource: c_int) -> [u64; 2] {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` has room for what is written.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    [limit.rlim_cur, limit.rlim_max]
+}
+
+#[test]
+fn limits_are_the_callers_but_for_core_files() {
+    let status = probed(&["status"], json!({}));
+    assert_eq!(status["limits"]["core"], json!([0, 0]));
+    for (name, resource) in [
+        ("as", libc::RLIMIT_AS),
+        ("fsize", libc::RLIMIT_FSIZE),
+        ("nofile", libc::RLIMIT_NOFILE),
+        ("stack", libc::RLIMIT_STACK),
+    ] {
+        assert_eq!(status["limits"][name], json!(limit(resource)), "{name}");
+    }
+}
+
+#[test]
+fn limits_of_the_job_hold() {
+    let limits = json!({"open_files": 33, "file_size_bytes": 12345, "stack_bytes": 4 << 20, "address_space_bytes": 1u64 << 40});
+    let status = probed(&["status"], json!({"limits": limits}));
+    assert_eq!(status["limits"]["nofile"], json!([33, 33]));
+    assert_eq!(status["limits"]["fsize"], json!([12345, 12345]));
+    assert_eq!(status["limits"]["stack"], json!([4 << 20, 4 << 20]));
+    assert_eq!(status["limits"]["as"], json!([1u64 << 40, 1u64 << 40]));
+    if limit(libc::RLIMIT_CORE)[1] >= 1000 {
+        assert_eq!(
+            probed(&["status"], json!({"limits": {"core_bytes": 1000}}))["limits"]["core"],
+            json!([1000, 1000])
+        );
+    }
+}
+
+#[test]
+fn limit_above_the_hard_limit_is_an_error() {
+    let job = json!({"argv": ["true"], "cwd": "/", "limits": {"open_files": 300}}).to_string();
+    let seen = run_with(job.as_bytes(), &[], |command| {
+        // SAFETY: setrlimit may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                let limit = libc::rlimit {
+                    rlim_cur: 100,
+                    rlim_max: 200,
+                };
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+                Ok(())
+            })
+        };
+    });
+    // The kernel looks for the capability in the initial user namespace, so root is refused too.
+    seen.failed("limit-refused", "limits");
+    assert_eq!(seen.report["error"]["at"], "/limits/open_files", "{seen}");
+}
+
+#[test]
+fn core_dump_leaves_no_file_by_default() {
+    let seen = shell("ulimit -c; kill -SEGV $$", json!({}));
+    assert_eq!(
+        (seen.stdout(), &seen.report["signal"]),
+        ("0\n", &json!(libc::SIGSEGV)),
+        "{seen}"
+    );
+    assert_eq!(
+        seen.report["wait_status"],
+        libc::SIGSEGV,
+        "the bit for a core dump is not set\n{seen}"
+    );
+}
+
+// ---- init
+
+/// What must be refused, by whatever error.
+#[test]
+fn init_cannot_be_read_written_or_traced() {
+    for fields in [
+        json!({}),
+        json!({"seccomp": "off"}),
+        json!({"directories": {"/": "read-only"}}),
+        json!({"user": {"uid": 0, "gid": 0}}),
+        json!({"proc": "nestable"}),
+    ] {
+        let answers = probed(&["attack-init"], fields.clone());
+        // Of the real root the kernel asks only for the uid here, and init has the same. Elsewhere /proc/1 is read-only then;
+        // a job that asks for "nestable" gets a warning.
+        let exposed = |name: &str| {
+            root()
+                && fields["proc"] == "nestable"
+                && ["write oom_score_adj", "write coredump_filter"].contains(&name)
+        };
+        let succeeded: Vec<_> = answers
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, answer)| answer["errno"].is_null() && !exposed(name))
+            .collect();
+        assert!(answers.as_object().unwrap().len() > 30, "{answers}");
+        assert!(
+            succeeded.is_empty(),
+            "{fields}: these went through: {succeeded:?}"
+        );
+    }
+}
+
+#[test]
+fn init_holds_no_capability_and_cannot_gain_one() {
+    let text = probed(&["read", "/proc/1/status"], json!({}))["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let status = fields_of(&text);
+    assert_eq!(status["Name"], "stdbox", "{text}");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status[set], NONE, "{set}");
+    }
+    assert_eq!(status["NoNewPrivs"], "1");
+}
+
+#[test]
+fn init_does_not_obey_signals_from_inside() {
+    let script = "for s in KILL STOP TERM INT HUP TSTP USR1 SEGV ABRT CHLD 34 63 64; do kill -$s 1 || exit 1; done; exit 7";
+    for fields in [json!({}), json!({"user": {"uid": 0, "gid": 0}})] {
+        shell(script, fields).exited(7);
+    }
+}
+
+/// rt_sigqueueinfo(2) lets the sender fill in who it is, as long as `si_code` is negative.
+#[test]
+fn init_does_not_take_a_forged_signal_for_the_parents() {
+    let probe = probe();
+    let script = format!(
+        "for s in 15 1 2 63; do {} forge $s; done; sleep 0.2; exit 7",
+        probe.display()
+    );
+    shell(&script, json!({})).exited(7);
+}
+
+/// prlimit(2) asks for equal ids only, which init and the target have.
+#[test]
+fn init_cannot_be_ended_through_a_limit_on_its_processor_time() {
+    let seen = run(&probe_job(&["drown"], json!({})));
+    // The answer of prlimit may be either; a job must not be able to look like a failure of stdbox.
+    assert_ne!(seen.report["outcome"], "setup-failed", "{seen}");
+}
+
+#[test]
+fn init_is_not_there_for_a_target_that_is_pid_1() {
+    let seen = shell(
+        "ls /proc | grep -c '^[0-9]*$'; test $$ = 1",
+        json!({"init": false}),
+    );
+    seen.exited(0);
+}
+
+#[test]
+fn processes_of_the_host_are_not_seen() {
+    let seen = shell("ls -d /proc/[0-9]* | wc -l", json!({}));
+    assert!(
+        seen.exited(0).stdout().trim().parse::<u32>().unwrap() <= 4,
+        "{seen}"
+    );
+}
+
+#[test]
+fn namespaces_are_the_containers_own() {
+    let own = |name: &str| {
+        fs::read_link(format!("/proc/self/ns/{name}"))
+            .unwrap()
+            .display()
+            .to_string()
+    };
+    let status = probed(&["status"], json!({}));
+    for name in ["user", "mnt", "pid", "ipc", "uts", "cgroup", "net"] {
+        assert_ne!(status["namespaces"][name], own(name), "{name}");
+    }
+    let status = probed(&["status"], json!({"network": "host"}));
+    assert_eq!(status["namespaces"]["net"], own("net"));
+}
+
+// ---- the default filter
+
+/// Name, number on x86_64, number on i386.
+#[cfg(target_arch = "x86_64")]
+const DENIED: &[(&str, Option<u32>, Option<u32>)] = &[
+    ("add_key", Some(248), Some(286)),
+    ("request_key", Some(249), Some(287)),
+    ("keyctl", Some(250), Some(288)),
+    ("userfaultfd", Some(323), Some(374)),
+    ("io_uring_setup", Some(425), Some(425)),
+    ("io_uring_enter", Some(426), Some(426)),
+    ("io_uring_register", Some(427), Some(427)),
+    ("bpf", Some(321), Some(357)),
+    ("perf_event_open", Some(298), Some(336)),
+    ("kexec_load", Some(246), Some(283)),
+    ("kexec_file_load", Some(320), None),
+    ("init_module", Some(175), Some(128)),
+    ("finit_module", Some(313), Some(350)),
+    ("delete_module", Some(176), Some(129)),
+    ("create_module", Some(174), Some(127)),
+    ("query_module", Some(178), Some(167)),
+    ("get_kernel_syms", Some(177), Some(130)),
+    ("reboot", Some(169), Some(88)),
+    ("socketcall", None, Some(102)),
+];
+
+/// Makes each call in one job; the answers' errors, `null` where a call went through.
+#[cfg(target_arch = "x86_64")]
+fn errors(calls: &[String], fields: Value) -> Vec<Value> {
+    let probe = probe();
+    let script: String = calls
+        .iter()
+        .map(|call| format!("{} {call}\n", probe.display()))
+        .collect();
+    let seen = shell(&script, fields);
+    let answers: Vec<Value> = seen
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["errno"].clone())
+        .collect();
+    assert_eq!(answers.len(), calls.len(), "{seen}");
+    answers
+}
+
+/// Every denied call by one ABI: with the filter ENOSYS; without it, what the kernel says.
+#[cfg(target_arch = "x86_64")]
+fn denied_by(
+    abi: &str,
+    number: impl Fn(&(&str, Option<u32>, Option<u32>)) -> Option<u32>,
+) -> usize {
+    let calls: Vec<(&str, u32)> = DENIED
+        .iter()
+        .filter_map(|call| Some((call.0, number(call)?)))
+        .collect();
+    let lines: Vec<String> = calls
+        .iter()
+        .map(|(_, number)| format!("syscall {abi} {number}"))
+        .collect();
+    let filtered = errors(&lines, json!({}));
+    for ((name, _), error) in calls.iter().zip(&filtered) {
+        assert_eq!(error, "ENOSYS", "{name} by {abi}");
+    }
+    let free = errors(&lines, json!({"seccomp": "off"}));
+    free.iter().filter(|error| *error != "ENOSYS").count()
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn denied_calls_are_absent_natively() {
+    // Some of them this kernel may not have; where it has one, the filter is what makes the difference.
+    let proven = denied_by("native", |call| call.1);
+    assert!(proven >= 10, "only {proven} of the denied calls exist here");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn denied_calls_are_absent_for_32_bit_programs() {
+    if errors(&["syscall i386 20".into()], json!({"seccomp": "off"})) == ["ENOSYS"] {
+        return skip("i386", "the kernel has no 32-bit calls");
+    }
+    let proven = denied_by("i386", |call| call.2);
+    assert!(proven >= 10, "only {proven} of the denied calls exist here");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_with_the_x32_bit_are_absent() {
+    // getpid, and the denied ones: all numbers with that bit.
+    let lines: Vec<String> = DENIED
+        .iter()
+        .filter_map(|call| call.1)
+        .chain([39, 0, 511])
+        .map(|number| format!("syscall x32 {number}"))
+        .collect();
+    assert!(
+        errors(&lines, json!({}))
+            .iter()
+            .all(|error| error == "ENOSYS")
+    );
+    // Numbers that are negative as a signed number have the bit too.
+    let strange = [
+        "syscall native -1".to_owned(),
+        "syscall native 0x80000000".into(),
+        "syscall native 0xffffffff".into(),
+    ];
+    assert!(
+        errors(&strange, json!({}))
+            .iter()
+            .all(|error| error == "ENOSYS")
+    );
+    if errors(&["syscall x32 39".into()], json!({"seccomp": "off"})) == ["ENOSYS"] {
+        skip(
+            "x32",
+            "the kernel has no x32 calls, so that the filter denies them cannot be seen",
+        );
+    }
+}
+
+/// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
+#[cfg(target_arch = "x86_64")]
+const FAMILIES: &[u64] = &[23, 26, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42];
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn socket_families_that_lead_outside_are_not_supported() {
+    let lines: Vec<String> = FAMILIES
+        .iter()
+        .flat_map(|family| {
+            // The kernel takes the family as an int: high bits are dropped, so they must not hide it.
+            let hidden = family | 0xdead_beef_0000_0000;
+            [
+                format!("socket {family} 1 0"),
+                format!("socket {hidden:#x} 1 0"),
+                format!("syscall native 53 {family} 1 0 buf"),
+                format!("syscall i386 359 {family} 1 0"),
+                format!("syscall i386 360 {family} 1 0 buf"),
+            ]
+        })
+        .collect();
+    for (line, error) in lines.iter().zip(errors(&lines, json!({}))) {
+        assert!(
+            error == "EAFNOSUPPORT" || (line.contains("i386") && error == "ENOSYS"),
+            "{line}: {error}"
+        );
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn socket_families_of_the_container_work() {
+    // UNIX, INET, INET6, NETLINK; a raw packet socket wants a capability.
+    let lines = [
+        "socket 1 1 0",
+        "socket 2 1 0",
+        "socket 10 1 0",
+        "socket 16 3 0",
+        "syscall native 53 1 1 0 buf",
+    ]
+    .map(str::to_owned);
+    assert!(
+        errors(&lines, json!({})).iter().all(Value::is_null),
+        "{lines:?}"
+    );
+    assert_eq!(errors(&["socket 17 3 0".into()], json!({})), ["EPERM"]);
+    let free = errors(&["socket 40 1 0".into()], json!({"seccomp": "off"}));
+    if free == ["EAFNOSUPPORT"] {
+        skip(
+            "vsock",
+            "the kernel has no AF_VSOCK, so that the filter denies it cannot be seen",
+        );
+    }
+    assert_eq!(probed(&["inet"], json!({}))["result"], "connected");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn ioctls_that_inject_input_are_refused_on_any_descriptor() {
+    // Standard input is /dev/null: without the filter the kernel says that it is no terminal.
+    let lines: Vec<String> = ["0x5412", "0x541c", "0xffffffff00005412", "0x10000541c"]
+        .iter()
+        .map(|request| format!("ioctl 0 {request}"))
+        .chain([
+            "syscall i386 54 0 0x5412 buf".into(),
+            "syscall i386 54 0 0x541c buf".into(),
+        ])
+        .collect();
+    assert!(
+        errors(&lines, json!({}))
+            .iter()
+            .all(|error| error == "EPERM")
+    );
+    assert!(
+        errors(&lines[..4], json!({"seccomp": "off"}))
+            .iter()
+            .all(|error| error == "ENOTTY")
+    );
+    assert_eq!(errors(&["ioctl 0 0x5401".into()], json!({})), ["ENOTTY"]);
+}
+
+#[test]
+fn seccomp_off_installs_no_filter() {
+    let host = fields_of(&fs::read_to_string("/proc/self/status").unwrap());
+    let filters = |status: &Value| {
+        status["Seccomp_filters"]
+            .as_str()
+            .unwrap_or("0")
+            .parse::<u32>()
+            .unwrap()
+    };
+    let off = probed(&["status"], json!({"seccomp": "off"}));
+    assert_eq!(
+        (&off["status"]["Seccomp"], filters(&off["status"])),
+        (&host["Seccomp"], filters(&host))
+    );
+    let on = probed(&["status"], json!({}));
+    assert_eq!(
+        (&on["status"]["Seccomp"], filters(&on["status"])),
+        (&json!("2"), filters(&host) + 1)
+    );
+}
+
+/// `write(1, "32\n", 3); exit(7)` by int 0x80.
+#[cfg(target_arch = "x86_64")]
+fn program_of_32_bits() -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    let mut code = Vec::new();
+    let mut set = |register: u8, value: u32| {
+        code.push(0xb8 + register);
+        code.extend(value.to_le_bytes());
+    };
+    let text = BASE + 84 + 2 * 2 + 5 * 6;
+    for (register, value) in [(0, 4), (3, 1), (1, text), (2, 3)] {
+        set(register, value);
+    }
+    code.extend([0xcd, 0x80]);
+    for (register, value) in [(0, 1u32), (3, 7)] {
+        code.push(0xb8 + register);
+        code.extend(value.to_le_bytes());
+    }
+    code.extend([0xcd, 0x80]);
+    code.extend(b"32\n");
+    let size = u32::try_from(84 + code.len()).unwrap();
+    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    // Type, machine, version, entry, program headers, section headers, flags, sizes.
+    file.extend([2u16, 3].iter().flat_map(|value| value.to_le_bytes()));
+    file.extend(
+        [1u32, BASE + 84, 52, 0, 0]
+            .iter()
+            .flat_map(|value| value.to_le_bytes()),
+    );
+    file.extend(
+        [52u16, 32, 1, 0, 0, 0]
+            .iter()
+            .flat_map(|value| value.to_le_bytes()),
+    );
+    // One segment: the whole file, readable and executable.
+    file.extend(
+        [1u32, 0, BASE, BASE, size, size, 5, 4096]
+            .iter()
+            .flat_map(|value| value.to_le_bytes()),
+    );
+    file.extend(code);
+    file
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn program_of_32_bits_runs() {
+    let scene = Fresh::new();
+    let path = scene.path().join("program");
+    // Written by a process of its own: a descriptor that a concurrent fork inherits would make execve say ETXTBSY.
+    let mut writer = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$0\"; chmod 755 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writer
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&program_of_32_bits())
+        .unwrap();
+    writer.wait().unwrap();
+    match Command::new(&path).output() {
+        Ok(output) if output.status.code() == Some(7) => {}
+        other => {
+            return skip(
+                "i386",
+                &format!("the kernel runs no 32-bit programs: {other:?}"),
+            );
+        }
+    }
+    let seen = run(&json!({"argv": [path], "cwd": "/"}));
+    assert_eq!(seen.exited(7).stdout(), "32\n");
+}
+
+// ---- what must work
+
+#[test]
+fn threads_work() {
+    assert_eq!(probed(&["threads", "16"], json!({}))["sum"], 120);
+    assert_eq!(
+        probed(&["threads", "16"], json!({"init": false}))["sum"],
+        120
+    );
+}
+
+fn find(names: &[&str]) -> Option<String> {
+    names
+        .iter()
+        .find(|path| Path::new(path).exists())
+        .map(|path| (*path).to_owned())
+}
+
+#[test]
+fn python_works() {
+    let Some(python) = find(&["/usr/bin/python3", "/usr/local/bin/python3"]) else {
+        return skip("python3", "no python3");
+    };
+    let program = "\
+import os, subprocess, multiprocessing, threading, tempfile, socket, asyncio, concurrent.futures as f
+assert subprocess.run(['/bin/echo', 'x'], capture_output=True).stdout == b'x\\n'
+with f.ThreadPoolExecutor(4) as pool: assert sum(pool.map(abs, range(10))) == 45
+with multiprocessing.Pool(2) as pool: assert sum(pool.map(abs, range(10))) == 45
+async def wait(): await asyncio.sleep(0.01)
+asyncio.run(wait())
+with tempfile.TemporaryDirectory() as d: open(d + '/x', 'w').write('y')
+a, b = socket.socketpair(); a.send(b'z'); assert b.recv(1) == b'z'
+import pty; master, slave = pty.openpty(); os.write(slave, b'x'); assert os.read(master, 1) == b'x'
+print('fine')";
+    let seen = run(&json!({"argv": [python, "-c", program], "cwd": "/tmp"}));
+    assert_eq!(seen.exited(0).stdout(), "fine\n", "{seen}");
+}
+
+#[test]
+fn compiler_works() {
+    let Some(compiler) = find(&["/usr/bin/cc", "/usr/bin/gcc"]) else {
+        return skip("cc", "no compiler");
+    };
+    let source = "#include <stdio.h>\nint main(void) { return puts(\"compiled\") < 0; }\n";
+    let script = format!("{compiler} -O2 -x c -o /tmp/program - && /tmp/program");
+    let seen = shell(&script, json!({"stdin": {"text": source}}));
+    assert_eq!(seen.exited(0).stdout(), "compiled\n", "{seen}");
+}
+
+#[test]
+fn target_may_trace_its_own_children() {
+    let Some(strace) = find(&["/usr/bin/strace"]) else {
+        return skip("strace", "no strace");
+    };
+    shell(
+        &format!("{strace} -f -o /tmp/trace true && grep -q execve /tmp/trace"),
+        json!({}),
+    )
+    .exited(0);
+}
