@@ -362,7 +362,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         },
         rlimits: job.limits.rlimits.clone(),
         filter: if job.seccomp {
-            policy::default_filter()
+            policy::default_filter(job.init)
         } else {
             Vec::new()
         },

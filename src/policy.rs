@@ -193,11 +193,12 @@ const COMPAT_RULES: &[(u32, Rule)] = &[
     (427, ABSENT),            // io_uring_register
 ];
 
-/// The `default` filter: everything works but the calls that reach outside the container.
+/// The `default` filter: everything works but the calls that reach outside the container. `init` tells whether pid 1 is ours
+/// and must be protected from them.
 #[must_use]
-pub fn default_filter() -> Vec<Instruction> {
-    let native = section(NATIVE_RULES);
-    let compat = section(COMPAT_RULES);
+pub fn default_filter(init: bool) -> Vec<Instruction> {
+    let native = section(NATIVE_RULES, init);
+    let compat = section(COMPAT_RULES, init);
     let mut program = Vec::with_capacity(192);
     program.push(op(LOAD, ARCHITECTURE));
     program.push(branch(JUMP_IF_EQUAL, NATIVE, 1, 0));
@@ -239,10 +240,13 @@ fn length(program: &[Instruction]) -> u32 {
 }
 
 /// The program for one ABI, whose number is loaded: it returns a verdict.
-fn section(rules: &[(u32, Rule)]) -> Vec<Instruction> {
+fn section(rules: &[(u32, Rule)], init: bool) -> Vec<Instruction> {
     // Ranges of neighbouring numbers with one rule, from 0 on without gaps.
     let mut ranges: Vec<(u32, Rule)> = vec![(0, Rule::Allow)];
-    for &(number, rule) in rules {
+    for &(number, rule) in rules
+        .iter()
+        .filter(|(_, rule)| init || *rule != LIMITS_OF_INIT)
+    {
         match ranges.last() {
             Some(&(start, _)) if start == number => {
                 ranges.pop();

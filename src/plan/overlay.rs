@@ -44,6 +44,10 @@ impl Builder<'_> {
             b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
         ) || fstype.starts_with(b"fuse.");
         if silently || cannot {
+            if matches!(self.area(path), (top, Area::Host(_)) if &top == path) {
+                // Met on the way already.
+                return Ok(());
+            }
             if !silently {
                 let name = String::from_utf8_lossy(fstype);
                 let message = format!(

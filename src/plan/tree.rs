@@ -825,7 +825,7 @@ fn plain(step: Step) -> Placed {
 fn unknown_directory(path: &AbsPath, errno: i32) -> Problem {
     let errno = Errno::from_raw(errno);
     let (code, hint) = match errno {
-        Errno::ENOSYS | Errno::EPERM => (
+        Errno::ENOSYS => (
             Code::KernelTooOld,
             "Linux 5.15 or newer is needed; in a container, a seccomp profile that allows openat2.",
         ),

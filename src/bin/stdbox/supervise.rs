@@ -91,6 +91,8 @@ struct Running {
     feed: Option<(OwnedFd, Vec<u8>, usize)>,
     stdout: Option<Capture>,
     stderr: Option<Capture>,
+    /// Since when a writer of the target's standard input is waited for.
+    awaiting_ns: Option<u64>,
     ready_ns: Option<u64>,
     exited: Option<(Target, u64)>,
     failed: Option<Failure>,
@@ -190,6 +192,7 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         feed: feed.map(|(to, bytes)| (to, bytes, 0)),
         stdout: stdout.map(Capture::new),
         stderr: stderr.map(Capture::new),
+        awaiting_ns: stdin_is_fifo.then(process::now_ns),
         ready_ns: None,
         exited: None,
         failed: None,
@@ -261,10 +264,11 @@ impl Running {
 
     fn deadline(&self, job: &Job) -> Option<u64> {
         match self.pressure {
-            Pressure::None => self
-                .ready_ns
-                .zip(job.limits.wall_time_ms)
-                .map(|(ready, ms)| ready + ms * 1_000_000),
+            Pressure::None => {
+                let since = self.ready_ns.or(self.awaiting_ns);
+                let limit = since.zip(job.limits.wall_time_ms);
+                limit.map(|(since, ms)| since + ms * 1_000_000)
+            }
             Pressure::Asked(at) | Pressure::Ending(at) => Some(at),
             Pressure::Killed => None,
         }

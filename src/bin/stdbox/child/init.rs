@@ -35,20 +35,23 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
 }
 
 fn reap(image: &Image, target: i32, scratch: i32) {
-    while let Ok(Some((pid, status, rusage))) = process::wait(-1) {
-        if pid == target {
-            let at_ns = process::now_ns();
-            let scratch_bytes = fd::statfs(scratch).map_or(0, |(_, used)| used);
-            let _parent_gone = say(
-                image,
-                Record::Exited {
+    loop {
+        match process::wait(-1) {
+            Ok(Some((pid, status, rusage))) if pid == target => {
+                let at_ns = process::now_ns();
+                let scratch_bytes = fd::statfs(scratch).map_or(0, |(_, used)| used);
+                let record = Record::Exited {
                     status,
                     at_ns,
                     rusage,
                     scratch_bytes,
-                },
-            );
-            process::exit(0);
+                };
+                let _parent_gone = say(image, record);
+                process::exit(0);
+            }
+            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Ok(None) | Err(Errno::ECHILD) => return,
+            Err(_) => process::exit(1),
         }
     }
 }
