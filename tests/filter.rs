@@ -267,7 +267,7 @@ fn arguments() -> Vec<u64> {
 
 #[test]
 fn program_is_one_that_the_kernel_takes() {
-    let program = default_filter();
+    let program = default_filter(true);
     assert!(program.len() < 4096, "BPF_MAXINSNS");
     for (at, step) in program.iter().enumerate() {
         let left = program.len() - at - 1;
@@ -292,7 +292,7 @@ fn program_is_one_that_the_kernel_takes() {
 
 #[test]
 fn every_number_of_every_abi_gets_the_verdict_of_the_table() {
-    let program = default_filter();
+    let program = default_filter(true);
     for (architecture, rules) in ABIS {
         for number in (0..600).chain([1023, 1024, 4095, 65_535, 0x3fff_ffff]) {
             let call = Call {
@@ -328,7 +328,7 @@ fn every_number_of_every_abi_gets_the_verdict_of_the_table() {
 
 #[test]
 fn argument_in_the_high_half_neither_hides_nor_makes_a_denial() {
-    let program = default_filter();
+    let program = default_filter(true);
     let call = |number, place: usize, argument| {
         let mut call = Call {
             number,
@@ -364,7 +364,7 @@ fn argument_in_the_high_half_neither_hides_nor_makes_a_denial() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn x32_number_is_absent_whatever_it_means() {
-    let program = default_filter();
+    let program = default_filter(true);
     for low in (0..600).chain([0x3fff_ffff]) {
         for bit in [0x4000_0000u32, 0x8000_0000, 0xc000_0000] {
             let call = Call {
@@ -379,7 +379,7 @@ fn x32_number_is_absent_whatever_it_means() {
 
 #[test]
 fn foreign_architecture_kills() {
-    let program = default_filter();
+    let program = default_filter(true);
     for architecture in FOREIGN {
         for number in 0..600 {
             let call = Call {
@@ -395,7 +395,7 @@ fn foreign_architecture_kills() {
 #[test]
 fn program_takes_few_instructions_per_number() {
     // The kernel runs it once for every number when it is attached; as a list it would be about thirty.
-    let program = default_filter();
+    let program = default_filter(true);
     for (architecture, _) in ABIS {
         let steps = |number| {
             run(
@@ -453,7 +453,7 @@ fn native_numbers_get_the_verdict_that_seccompiler_gives() {
         compile(Rule::Socket, libc::EAFNOSUPPORT, &|| one_of(0, &OUTSIDE)),
         compile(Rule::Limits, libc::EPERM, &|| one_of(0, &[1])),
     ];
-    let program = default_filter();
+    let program = default_filter(true);
     for number in 0..600 {
         for argument in arguments() {
             let mut call = Call {

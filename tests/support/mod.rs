@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The binary under test; `STDBOX_BIN` names another than cargo's, such as a copy that an ordinary user can reach.
 pub fn stdbox() -> PathBuf {
-    std::env::var_os("STDBOX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_stdbox")), PathBuf::from)
+    std::env::var_os("STDBOX_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_stdbox")),
+        PathBuf::from,
+    )
 }
 
 /// `tests/support/probe.rs`, built by cargo as an example; `STDBOX_PROBE` names another.
@@ -17,12 +20,16 @@ pub fn probe() -> PathBuf {
     if let Some(path) = std::env::var_os("STDBOX_PROBE") {
         return path.into();
     }
-    stdbox().parent().expect("the binary lies in a directory").join("examples/probe")
+    stdbox()
+        .parent()
+        .expect("the binary lies in a directory")
+        .join("examples/probe")
 }
 
 /// The project's files; `STDBOX_SOURCE` names a copy that an ordinary user can reach.
 pub fn source() -> PathBuf {
-    std::env::var_os("STDBOX_SOURCE").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+    std::env::var_os("STDBOX_SOURCE")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// How a run ended.
@@ -50,7 +57,10 @@ impl Run {
     /// The target must have exited with this code; shows everything if not.
     #[track_caller]
     pub fn exited(&self, code: i64) -> &Self {
-        let seen = (self.report["outcome"].as_str(), self.report["exit_code"].as_i64());
+        let seen = (
+            self.report["outcome"].as_str(),
+            self.report["exit_code"].as_i64(),
+        );
         assert_eq!(seen, (Some("exited"), Some(code)), "{self}");
         self
     }
@@ -59,7 +69,11 @@ impl Run {
     #[track_caller]
     pub fn failed(&self, code: &str, stage: &str) -> &Self {
         let error = &self.report["error"];
-        assert_eq!((error["code"].as_str(), error["stage"].as_str()), (Some(code), Some(stage)), "{self}");
+        assert_eq!(
+            (error["code"].as_str(), error["stage"].as_str()),
+            (Some(code), Some(stage)),
+            "{self}"
+        );
         self
     }
 
@@ -75,24 +89,41 @@ impl Run {
 }
 
 fn codes(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(|entry| entry["code"].as_str()).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["code"].as_str())
+        .collect()
 }
 
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "--- stdout\n{}--- stderr\n{}--- report", self.stdout(), self.stderr())?;
+        writeln!(
+            f,
+            "--- stdout\n{}--- stderr\n{}--- report",
+            self.stdout(),
+            self.stderr()
+        )?;
         let mut report = self.report.clone();
         for stream in ["stdout", "stderr"] {
             report[stream]["text"] = Value::from("(above)");
         }
-        write!(f, "{report}\n--- stdbox: status {:?} {}", self.status, self.complaint)
+        write!(
+            f,
+            "{report}\n--- stdbox: status {:?} {}",
+            self.status, self.complaint
+        )
     }
 }
 
 /// Runs a job with the options of a command line.
 pub fn run_with(job: &[u8], options: &[&str], prepare: impl FnOnce(&mut Command)) -> Run {
     let mut command = Command::new(stdbox());
-    command.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     prepare(&mut command);
     let mut child = command.spawn().expect("stdbox starts");
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
@@ -101,7 +132,11 @@ pub fn run_with(job: &[u8], options: &[&str], prepare: impl FnOnce(&mut Command)
     drop(stdin);
     let output = child.wait_with_output().expect("stdbox ends");
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    Run { report, status: output.status.code(), complaint: String::from_utf8_lossy(&output.stderr).into_owned() }
+    Run {
+        report,
+        status: output.status.code(),
+        complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// Runs a job.
@@ -126,7 +161,10 @@ impl Fresh {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/var/tmp/stdbox-test-{}-{number}", std::process::id()));
+        let path = PathBuf::from(format!(
+            "/var/tmp/stdbox-test-{}-{number}",
+            std::process::id()
+        ));
         std::fs::create_dir(&path).expect("a fresh directory can be made");
         Self(path)
     }
@@ -142,7 +180,8 @@ impl Fresh {
     /// Writes a file below it, with its parents.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("parents can be made");
+        std::fs::create_dir_all(path.parent().expect("it has a parent"))
+            .expect("parents can be made");
         std::fs::write(&path, text).expect("the file can be written");
         path
     }
@@ -152,10 +191,18 @@ impl Fresh {
         fn walk(path: &Path, all: &mut Vec<(PathBuf, u32, Vec<u8>)>) {
             use std::os::unix::fs::MetadataExt;
             let found = std::fs::symlink_metadata(path).expect("what is listed exists");
-            let content = if found.is_file() { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+            let content = if found.is_file() {
+                std::fs::read(path).unwrap_or_default()
+            } else {
+                Vec::new()
+            };
             all.push((path.to_owned(), found.mode(), content));
             if found.is_dir() {
-                let mut names: Vec<_> = std::fs::read_dir(path).into_iter().flatten().flatten().collect();
+                let mut names: Vec<_> = std::fs::read_dir(path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .collect();
                 names.sort_by_key(std::fs::DirEntry::file_name);
                 names.iter().for_each(|entry| walk(&entry.path(), all));
             }
@@ -168,7 +215,7 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _left = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -181,31 +228,55 @@ pub fn root() -> bool {
 /// `MAY_SKIP` (a list of words, separated by commas) names.
 pub fn skip(word: &str, reason: &str) {
     let allowed = std::env::var("MAY_SKIP").unwrap_or_default();
-    let forbidden = std::env::var_os("MUST_WORK").is_some() && !allowed.split(',').any(|allowed| allowed == word);
+    let forbidden = std::env::var_os("MUST_WORK").is_some()
+        && !allowed.split(',').any(|allowed| allowed == word);
     assert!(!forbidden, "skipped where it must work: {word}: {reason}");
     // Straight to the descriptor: the test harness would swallow it.
-    let _ = writeln!(std::io::stderr(), "SKIP {word}: {reason}");
+    let _closed = writeln!(std::io::stderr(), "SKIP {word}: {reason}");
 }
 
 /// Runs a shell script in a new user and mount namespace, where it may mount what the test needs; `$STDBOX` is the binary.
 /// The job goes to the script's stdin. Returns the script's output and status.
 pub fn in_namespace(script: &str, stdin: &str) -> (String, String, Option<i32>) {
     let mut command = Command::new("unshare");
-    let own = if root() { ["-m", "--propagation=private"] } else { ["-Urm", "--propagation=private"] };
-    command.args(own).args(["/bin/sh", "-ec", script]).env("STDBOX", stdbox()).env("PROBE", probe());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let own = if root() {
+        ["-m", "--propagation=private"]
+    } else {
+        ["-Urm", "--propagation=private"]
+    };
+    command
+        .args(own)
+        .args(["/bin/sh", "-ec", script])
+        .env("STDBOX", stdbox())
+        .env("PROBE", probe());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("unshare (util-linux) starts");
     let mut pipe = child.stdin.take().expect("stdin is a pipe");
     let _early = pipe.write_all(stdin.as_bytes());
     drop(pipe);
     let output = child.wait_with_output().expect("the script ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr), output.status.code())
+    (
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code(),
+    )
 }
 
 /// The same for a script that only mounts and then runs `"$STDBOX"`: its output is the report.
 pub fn run_in_namespace(script: &str, job: &Value) -> Run {
     let (output, errors, status) = in_namespace(script, &job.to_string());
     let report = serde_json::from_str(&output).unwrap_or(Value::Null);
-    Run { report, status, complaint: if output.is_empty() { errors } else { format!("{errors}{}", if errors.is_empty() { "" } else { "\n" }) } }
+    Run {
+        report,
+        status,
+        complaint: if output.is_empty() {
+            errors
+        } else {
+            format!("{errors}{}", if errors.is_empty() { "" } else { "\n" })
+        },
+    }
 }
