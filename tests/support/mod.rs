@@ -5,25 +5,52 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The binary under test; `STDBOX_BIN` names another than cargo's, such as a copy that an ordinary user can reach.
 pub fn stdbox() -> PathBuf {
-    std::env::var_os("STDBOX_BIN").map_or_else(
-        || PathBuf::from(env!("CARGO_BIN_EXE_stdbox")),
-        PathBuf::from,
-    )
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let path = || {
+        let given = std::env::var_os("STDBOX_BIN");
+        visible(given.map_or_else(|| env!("CARGO_BIN_EXE_stdbox").into(), PathBuf::from))
+    };
+    PATH.get_or_init(path).clone()
 }
 
 /// `tests/support/probe.rs`, built by cargo as an example; `STDBOX_PROBE` names another.
 pub fn probe() -> PathBuf {
-    if let Some(path) = std::env::var_os("STDBOX_PROBE") {
-        return path.into();
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let path = || match std::env::var_os("STDBOX_PROBE") {
+        Some(path) => visible(path.into()),
+        None => {
+            let binary = Path::new(env!("CARGO_BIN_EXE_stdbox"));
+            let directory = binary.parent().expect("the binary lies in a directory");
+            visible(directory.join("examples/probe"))
+        }
+    };
+    PATH.get_or_init(path).clone()
+}
+
+/// Jobs run these programs too, so they must not lie where every job sees an empty directory. Where the project does, a copy
+/// takes their place, the same one for all tests.
+fn visible(path: PathBuf) -> PathBuf {
+    if !path.starts_with("/tmp") && !path.starts_with("/run") {
+        return path;
     }
-    stdbox()
-        .parent()
-        .expect("the binary lies in a directory")
-        .join("examples/probe")
+    let name = path.to_str().expect("the name is UTF-8").replace('/', "-");
+    let copy = PathBuf::from(format!("/var/tmp/stdbox-copy{name}"));
+    let stamp = |path: &Path| {
+        std::fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)))
+    };
+    let fresh = matches!((stamp(&path), stamp(&copy)), (Ok(from), Ok(to)) if from.0 == to.0 && from.1 <= to.1);
+    if !fresh {
+        // Other test programs may be doing the same: each makes its own, and the last one stays.
+        let own = copy.with_extension(std::process::id().to_string());
+        std::fs::copy(&path, &own).expect("the program can be copied");
+        std::fs::rename(&own, &copy).expect("the copy can be named");
+    }
+    copy
 }
 
 /// The project's files; `STDBOX_SOURCE` names a copy that an ordinary user can reach.
