@@ -38,15 +38,18 @@ fn visible(path: PathBuf) -> PathBuf {
     if !path.starts_with("/tmp") && !path.starts_with("/run") {
         return path;
     }
-    let name = path.to_str().expect("the name is UTF-8").replace('/', "-");
-    let copy = PathBuf::from(format!("/var/tmp/stdbox-copy{name}"));
+    let place = path.to_str().expect("the name is UTF-8").replace('/', "-");
+    let place = PathBuf::from(format!("/var/tmp/stdbox-copy{place}"));
+    let name = path.file_name().expect("it has a name");
+    let copy = place.join(name);
     let stamp = |path: &Path| {
         std::fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)))
     };
     let fresh = matches!((stamp(&path), stamp(&copy)), (Ok(from), Ok(to)) if from.0 == to.0 && from.1 <= to.1);
     if !fresh {
         // Other test programs may be doing the same: each makes its own, and the last one stays.
-        let own = copy.with_extension(std::process::id().to_string());
+        std::fs::create_dir_all(&place).expect("a directory can be made");
+        let own = place.join(std::process::id().to_string());
         std::fs::copy(&path, &own).expect("the program can be copied");
         std::fs::rename(&own, &copy).expect("the copy can be named");
     }
