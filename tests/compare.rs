@@ -146,8 +146,6 @@ fn sight(status: &Value, places: &Value, extra: &str) -> Sight {
         "Uid",
         "Gid",
         "Umask",
-        "SigBlk",
-        "SigIgn",
     ] {
         add(key, text(&status["status"][key]));
     }
