@@ -20,7 +20,7 @@
 //! the container; an *area* is a part of the container's tree that is made in one way.
 //!
 //! ```
-//! use stdbox::host::{HostFacts, PathFact};
+//! use stdbox::host::{HostFacts, Listing, PathFact, Question};
 //! use stdbox::job::{Channels, Job};
 //! use stdbox::plan::{NoPlan, plan};
 //! use stdbox::text::AbsPath;
@@ -31,11 +31,17 @@
 //! let plan = loop {
 //!     match plan(&job, &facts) {
 //!         Ok(plan) => break plan,
-//!         // This host has directories only, and none of them is on an overlay.
+//!         // This host has empty directories only, and nothing is mounted on any of them.
 //!         Err(NoPlan::Ask(questions)) => {
 //!             for question in questions {
-//!                 if let stdbox::host::Question::Path(path) = question {
-//!                     facts.paths.insert(path, PathFact::Directory { mode: 0o755, mount: false });
+//!                 match question {
+//!                     Question::Path(path) => {
+//!                         facts.paths.insert(path, PathFact::Directory { mode: 0o755, mount: false });
+//!                     }
+//!                     Question::List(path) => {
+//!                         facts.lists.insert(path, Listing::Entries(Vec::new()));
+//!                     }
+//!                     other => panic!("{other:?} is not asked where nothing is an overlay"),
 //!                 }
 //!             }
 //!         }
