@@ -288,15 +288,24 @@ impl Job {
     /// The mode of a path: that of the longest named directory that contains it.
     #[must_use]
     pub fn mode_of(&self, path: &AbsPath) -> Mode {
-        let mut above = Some(path.clone());
-        while let Some(path) = above {
-            if let Some(directory) = self.directories.get(&path) {
-                return directory.mode;
-            }
-            above = path.parent();
-        }
-        Mode::Overlay
+        deciding(&self.directories, path).map_or(Mode::Overlay, |directory| directory.mode)
     }
+}
+
+/// The entry that decides about a path: the longest one that contains it.
+#[must_use]
+pub fn deciding<'a>(
+    directories: &'a BTreeMap<AbsPath, Directory>,
+    path: &AbsPath,
+) -> Option<&'a Directory> {
+    let mut above = Some(path.clone());
+    while let Some(path) = above {
+        if let Some(directory) = directories.get(&path) {
+            return Some(directory);
+        }
+        above = path.parent();
+    }
+    None
 }
 
 /// The `id` of a job that may be wrong otherwise, so that its refusal can still be matched.

@@ -3,6 +3,7 @@
 //! The plan is data. Ring 2 walks it with one arm per [`Step`] and decides nothing; a failure comes back as the index of a
 //! step, and everything an error says (which path, which field) is looked up here.
 
+mod area;
 mod exec;
 mod overlay;
 mod show;

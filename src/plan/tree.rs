@@ -7,9 +7,9 @@
 //! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
 //! attached, parents first; and a new root is entered.
 
-use super::{At, Attributes, Base, IfAbsent, NoPlan, Placed, Slot, Step, system};
+use super::{At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, system};
 use crate::host::{HostFacts, Listing, PathFact, Question};
-use crate::job::{Directory, Job, Scratch};
+use crate::job::{Directory, Job, Scratch, deciding};
 use crate::mountinfo::MountTable;
 use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::{Dev, Mode};
@@ -41,24 +41,23 @@ pub(super) enum Area {
 
 /// The paths in the memory file system and in the scratch.
 pub(super) const UPPER: &[u8] = b"upper";
-const NESTED: &[u8] = b"nested";
 
 pub(super) struct Builder<'a> {
     pub(super) job: &'a Job,
     pub(super) facts: &'a HostFacts,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
     asks: BTreeSet<Question>,
-    slots: usize,
+    pub(super) slots: usize,
     /// The private memory file system.
     pub(super) memory: Slot,
     /// Where layers live: the same, or a disk directory.
     pub(super) scratch: Slot,
-    root: Option<Slot>,
-    areas: BTreeMap<AbsPath, Area>,
+    pub(super) root: Option<Slot>,
+    pub(super) areas: BTreeMap<AbsPath, Area>,
     /// Directories in our own file systems.
-    made: BTreeSet<(Slot, Vec<u8>)>,
+    pub(super) made: BTreeSet<(Slot, Vec<u8>)>,
     /// Everything else there.
-    files: BTreeSet<(Slot, Vec<u8>)>,
+    pub(super) files: BTreeSet<(Slot, Vec<u8>)>,
     /// Directories whose entries were made anew, each in its own way.
     pub(super) expanded: BTreeSet<AbsPath>,
     /// Directories that were copied with all that they hold.
@@ -66,11 +65,11 @@ pub(super) struct Builder<'a> {
     /// The home directory, where it is ours to make.
     pub(super) home: Option<AbsPath>,
     /// Where the private memory file system is mounted while the tree is built.
-    scratch_place: AbsPath,
+    pub(super) scratch_place: AbsPath,
     /// What must be taken from the host before that.
-    early: Vec<Placed>,
-    prepare: Vec<Placed>,
-    attach: Vec<Placed>,
+    pub(super) early: Vec<Placed>,
+    pub(super) prepare: Vec<Placed>,
+    pub(super) attach: Vec<Placed>,
     pub(super) layers: usize,
     pub(super) overlays: bool,
     pub(super) pointer: Option<String>,
@@ -319,8 +318,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    // --- facts ---------------------------------------------------------------------------------------------------------
-
     pub(super) fn ask(&mut self, question: Question) {
         self.asks.insert(question);
     }
@@ -361,14 +358,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn mode_of(&self, path: &AbsPath) -> Mode {
-        let mut above = Some(path.clone());
-        while let Some(path) = above {
-            if let Some(directory) = self.directories.get(&path) {
-                return directory.mode;
-            }
-            above = path.parent();
-        }
-        Mode::Overlay
+        deciding(&self.directories, path).map_or(Mode::Overlay, |directory| directory.mode)
     }
 
     /// The permission bits of a directory of the host; 0755 where it has none.
@@ -378,286 +368,6 @@ impl<'a> Builder<'a> {
             _ => 0o755,
         }
     }
-
-    // --- steps ---------------------------------------------------------------------------------------------------------
-
-    pub(super) fn slot(&mut self) -> Slot {
-        self.slots += 1;
-        Slot(self.slots - 1)
-    }
-
-    pub(super) fn prepare(&mut self, step: Step) {
-        self.prepare.push(Placed {
-            step,
-            at: self.pointer.clone(),
-        });
-    }
-
-    /// A step that takes something from below the place of the scratch.
-    pub(super) fn early(&mut self, step: Step) {
-        self.early.push(plain(step));
-    }
-
-    pub(super) fn attach_step(&mut self, step: Step) {
-        self.attach.push(Placed {
-            step,
-            at: self.pointer.clone(),
-        });
-    }
-
-    /// A path of the container, for a step after the new root, if any, has been put over the old one.
-    pub(super) fn inside(&self, path: &AbsPath) -> At {
-        match self.root {
-            Some(slot) => At {
-                base: Base::Tree(slot),
-                path: path.relative(),
-            },
-            None => At::host(path),
-        }
-    }
-
-    /// Mounts a slot at a path of the container.
-    pub(super) fn mount(&mut self, slot: Slot, path: &AbsPath) {
-        let at = self.inside(path);
-        self.attach_step(Step::Attach {
-            slot,
-            at,
-            keep: false,
-        });
-    }
-
-    /// A directory in one of our own file systems, with its parents.
-    pub(super) fn make_dir(&mut self, slot: Slot, path: &[u8], mode: u32) {
-        if path.is_empty() || self.made.contains(&(slot, path.to_vec())) {
-            return;
-        }
-        if let Some(slash) = path.iter().rposition(|&b| b == b'/') {
-            let parent = path.get(..slash).unwrap_or(b"").to_vec();
-            self.make_dir(slot, &parent, 0o755);
-        }
-        self.made.insert((slot, path.to_vec()));
-        self.prepare(Step::MakeDir {
-            at: At::below(slot, path),
-            mode,
-        });
-    }
-
-    /// The area that a path of the container lies in, with the place where it starts.
-    pub(super) fn area(&self, path: &AbsPath) -> (AbsPath, Area) {
-        let mut above = Some(path.clone());
-        while let Some(path) = above {
-            if let Some(area) = self.areas.get(&path) {
-                return (path, area.clone());
-            }
-            above = path.parent();
-        }
-        (AbsPath::root(), Area::Host(Mode::Overlay))
-    }
-
-    pub(super) fn set_area(&mut self, path: &AbsPath, area: Area) {
-        self.areas.insert(path.clone(), area);
-    }
-
-    /// Sees to it that a directory of the container exists, as far as that is ours to do: in our own file systems and in
-    /// upper layers, never on the host. Says whether it will exist.
-    pub(super) fn ensure_dir(&mut self, path: &AbsPath, mode: u32) -> bool {
-        let (top, area) = self.area(path);
-        if path == &top {
-            return true;
-        }
-        if !matches!(area, Area::Own { .. })
-            && matches!(self.path_fact(path), Some(PathFact::Directory { .. }))
-        {
-            return true;
-        }
-        match self.own_place(path) {
-            Some((slot, place)) => {
-                self.make_dir(slot, &place, mode);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Where a file of the container is written before the container exists; `None` where it lies on the host, or where
-    /// there cannot be one.
-    pub(super) fn writable(&mut self, path: &AbsPath) -> Option<At> {
-        let (slot, place) = self.own_place(path)?;
-        let at = At::below(slot, &place);
-        self.files.insert((slot, place));
-        Some(at)
-    }
-
-    /// The place of a path in our own file systems, below directories that are made with the bits that the host's have.
-    fn own_place(&mut self, path: &AbsPath) -> Option<(Slot, Vec<u8>)> {
-        let (top, area) = self.area(path);
-        let (slot, base, lower) = match area {
-            Area::Own { slot, path: base } => (slot, base, false),
-            Area::Overlay { upper } => (self.scratch, upper, true),
-            Area::Host(_) => return None,
-        };
-        let place_of = |at: &AbsPath| (slot, [base.as_slice(), b"/", top.rest_of(at)].concat());
-        let parent = path.parent()?;
-        let mut at = top.clone();
-        for part in top
-            .rest_of(&parent)
-            .split(|&b| b == b'/')
-            .filter(|part| !part.is_empty())
-        {
-            at = at.join(part);
-            let place = place_of(&at);
-            if self.made.contains(&place) {
-                continue;
-            }
-            let bits = match self.path_fact(&at) {
-                Some(PathFact::Directory { mode, .. }) => mode,
-                // What is no directory in the lower layer would be one in the upper: another thing than the host has.
-                Some(PathFact::File | PathFact::Other | PathFact::Symlink { .. }) if lower => {
-                    return None;
-                }
-                _ => 0o755,
-            };
-            if self.files.contains(&place) {
-                return None;
-            }
-            self.make_dir(slot, &place.1, bits);
-        }
-        let place = place_of(path);
-        let taken = self.files.contains(&place) && !lower;
-        (!taken).then_some(place)
-    }
-
-    /// A fresh directory of its own file system's, for a mount that lies on something else than our own file systems.
-    pub(super) fn nested_dir(&mut self, slot: Slot, mode: u32) -> Vec<u8> {
-        let name = [NESTED, b"/", self.layers.to_string().as_bytes()].concat();
-        self.layers += 1;
-        self.make_dir(slot, &name, mode);
-        name
-    }
-
-    /// Makes an empty writable directory appear at a path of the container.
-    pub(super) fn hide(&mut self, path: &AbsPath, slot: Slot, mode: u32) -> bool {
-        if let (
-            top,
-            Area::Own {
-                slot: own,
-                path: base,
-            },
-        ) = self.area(path)
-            && &top != path
-            && own == slot
-        {
-            let made = self.ensure_dir(path, mode);
-            let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
-            self.set_area(path, Area::Own { slot, path: place });
-            return made;
-        }
-        if !self.ensure_dir(path, mode) {
-            return false;
-        }
-        let place = self.nested_dir(slot, mode);
-        let copy = self.copy_of(slot, &place);
-        self.mount(copy, path);
-        self.set_area(path, Area::Own { slot, path: place });
-        true
-    }
-
-    /// A mount of a directory of one of our own file systems.
-    pub(super) fn copy_of(&mut self, slot: Slot, path: &[u8]) -> Slot {
-        let copy = self.slot();
-        self.prepare(Step::Clone {
-            slot: copy,
-            from: At::below(slot, path),
-            recursive: false,
-            if_absent: IfAbsent::Fail,
-        });
-        if slot != self.memory {
-            // A copy of a mount of the host has only the attributes that the host gave it.
-            let attributes = Attributes {
-                no_suid: true,
-                no_dev: true,
-                ..Attributes::default()
-            };
-            self.prepare(Step::Restrict {
-                at: At::slot(copy),
-                attributes,
-            });
-        }
-        copy
-    }
-
-    /// What happens to a part of the tree that was only met on the way, if it vanishes.
-    pub(super) fn may_vanish(&self) -> IfAbsent {
-        if self.job.strict {
-            IfAbsent::Fail
-        } else {
-            IfAbsent::Report
-        }
-    }
-
-    /// Shows a part of the host with everything mounted below it.
-    pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, if_absent: IfAbsent) {
-        let slot = self.slot();
-        let clone = Step::Clone {
-            slot,
-            from: At::host(path),
-            recursive: true,
-            if_absent,
-        };
-        let below = |top| AbsPath::fixed(top).contains(path);
-        let attributes = Attributes {
-            read_only: mode != Mode::FullAccess,
-            no_suid: true,
-            no_dev: !below("/dev") || self.facts.caller.real_root,
-            no_exec: below("/sys") || self.is_sysfs(path),
-        };
-        let restrict = Step::Restrict {
-            at: At::slot(slot),
-            attributes,
-        };
-        let covered = !self.scratch_place.is_root() && self.scratch_place.contains(path);
-        for step in [clone, restrict] {
-            let at = self.pointer.clone();
-            let list = if covered {
-                &mut self.early
-            } else {
-                &mut self.prepare
-            };
-            list.push(Placed { step, at });
-        }
-        self.ensure_dir(path, 0o755);
-        self.mount(slot, path);
-        self.set_area(path, Area::Host(mode));
-    }
-
-    /// As far as the mount table is known.
-    fn is_sysfs(&self, path: &AbsPath) -> bool {
-        let table = self.facts.mounts.as_ref();
-        table
-            .and_then(|table| table.get(table.holding(path)))
-            .is_some_and(|mount| mount.fstype == b"sysfs")
-    }
-
-    /// Makes the directories on the way to a place in an overlay in its upper layer, with the bits that they have. A
-    /// directory of another owner cannot be copied up where only one id is mapped (EOVERFLOW), and with it nothing below it
-    /// could be changed, not even what belongs to the caller.
-    pub(super) fn way_to(&mut self, path: &AbsPath) {
-        let (top, Area::Overlay { upper }) = self.area(path) else {
-            return;
-        };
-        let mut at = top.clone();
-        let rest = top.rest_of(path).to_vec();
-        for part in rest.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
-            at = at.join(part);
-            let Some(PathFact::Directory { mode, .. }) = self.path_fact(&at) else {
-                return;
-            };
-            let place = [upper.as_slice(), b"/", top.rest_of(&at)].concat();
-            self.make_dir(self.scratch, &place, mode);
-        }
-    }
-
-    // --- parts of the tree ---------------------------------------------------------------------------------------------
 
     fn make_scratch(&mut self) {
         let number = |value: u64| CString::new(value.to_string()).ok();
@@ -799,14 +509,7 @@ impl<'a> Builder<'a> {
 
     /// The field that decides about a path.
     pub(super) fn pointer_of(&self, path: &AbsPath) -> Option<String> {
-        let mut above = Some(path.clone());
-        while let Some(path) = above {
-            if let Some(directory) = self.directories.get(&path) {
-                return directory.at.clone();
-            }
-            above = path.parent();
-        }
-        None
+        deciding(&self.directories, path).and_then(|directory| directory.at.clone())
     }
 }
 
@@ -818,7 +521,7 @@ pub(super) fn apart(area: &AbsPath, path: &AbsPath) -> bool {
         .any(|top| top.contains(path) && !top.contains(area))
 }
 
-fn plain(step: Step) -> Placed {
+pub(super) fn plain(step: Step) -> Placed {
     Placed { step, at: None }
 }
 
