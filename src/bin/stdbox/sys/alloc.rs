@@ -90,6 +90,23 @@ unsafe impl GlobalAlloc for Heap {
         unsafe { System.alloc(layout) }
     }
 
+    // What is large is new from the kernel, and zero without being touched.
+    #[inline(never)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() >= LARGE {
+            self.tripwire();
+            // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is passed on.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        let place = unsafe { self.alloc(layout) };
+        if !place.is_null() {
+            // SAFETY: the place has at least as many bytes.
+            unsafe { place.write_bytes(0, layout.size()) };
+        }
+        place
+    }
+
     #[inline(never)]
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         self.tripwire();
