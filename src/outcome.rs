@@ -399,7 +399,13 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
     if problem.path.is_none() {
         problem.path = path.map(crate::text::Text);
     }
-    problem.at.clone_from(&placed.at);
+    // Whatever step meets the end of the scratch space, its field is what can be changed.
+    let scratch = problem.code == Code::ScratchRefused;
+    problem.at = if scratch {
+        Some("/scratch".to_owned())
+    } else {
+        placed.at.clone()
+    };
     problem
 }
 

@@ -27,6 +27,7 @@ fn scratch_memory_that_is_full_gives_enospc_and_a_report() {
 fn scratch_memory_too_small_for_the_tree_is_a_clear_error() {
     let run = shell("true", json!({"scratch": {"size_bytes": 4096}}));
     run.failed("scratch-refused", "mounts");
+    assert_eq!(run.report["error"]["at"], "/scratch", "{run}");
     assert!(
         run.report["error"]["hint"]
             .as_str()
