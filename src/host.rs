@@ -22,6 +22,8 @@ pub enum Question {
     Stackable(AbsPath),
     /// Whether a memory file system can hold `user.*` extended attributes (since Linux 6.6).
     TmpfsXattr,
+    /// The kernel's release.
+    Kernel,
 }
 
 /// A directory with more entries is not copied in place of an overlay.
@@ -137,6 +139,8 @@ pub struct HostFacts {
     pub stackable: BTreeMap<AbsPath, bool>,
     /// Whether a memory file system holds `user.*` attributes.
     pub tmpfs_xattr: Option<bool>,
+    /// The kernel's release, as uname(2) names it.
+    pub kernel: Option<String>,
     /// The disk scratch that was made for the job: where, and whether it holds `user.*` attributes.
     pub disk_scratch: Option<(AbsPath, bool)>,
 }
@@ -152,6 +156,7 @@ impl HostFacts {
             Question::Tree(path) => self.trees.contains_key(path),
             Question::Stackable(path) => self.stackable.contains_key(path),
             Question::TmpfsXattr => self.tmpfs_xattr.is_some(),
+            Question::Kernel => self.kernel.is_some(),
         }
     }
 }

@@ -8,6 +8,8 @@ mod rules;
 
 use crate::json;
 use crate::problem::{Code, Problem};
+use crate::profile::Profile;
+use crate::spec::filter::SeccompObject;
 use crate::spec::{self, Dev, Lxcfs, Mode, Network, ProcMode, Spec, WordOr};
 use crate::text::AbsPath;
 use rules::*;
@@ -57,8 +59,8 @@ pub struct Job {
     pub host_network: bool,
     /// Limits.
     pub limits: Limits,
-    /// Whether the default system call filter is installed.
-    pub seccomp: bool,
+    /// System call filter.
+    pub seccomp: Seccomp,
     /// Descriptors that the target keeps beside 0, 1 and 2; sorted.
     pub fds: Vec<i32>,
     /// Whether the target runs below a small pid 1.
@@ -147,6 +149,24 @@ pub struct User {
     pub group: String,
     /// Home directory; `None` keeps the caller's HOME.
     pub home: Option<AbsPath>,
+}
+
+/// A system call filter.
+#[derive(Clone, Debug)]
+pub enum Seccomp {
+    /// None.
+    Off,
+    /// Without the calls that reach outside the container.
+    Default,
+    /// With the calls that ordinary programs need.
+    Strict,
+    /// The job's own.
+    Own {
+        /// What it means.
+        profile: Profile,
+        /// As the job gives it.
+        asked: Box<SeccompObject>,
+    },
 }
 
 /// Limits that need no control group.
@@ -276,7 +296,7 @@ impl Job {
             },
             host_network,
             limits: limits(&spec.limits.unwrap_or_default())?,
-            seccomp: spec.seccomp != Some(WordOr::Word(spec::SeccompWord::Off)),
+            seccomp: seccomp(spec.seccomp)?,
             fds: fds(spec.fds.unwrap_or_default())?,
             init: spec.init.unwrap_or(true),
             strict: spec.strict.unwrap_or(false),

@@ -4,6 +4,7 @@
 //! reading cannot give: duplicate keys are refused in maps too, the depth is bounded, and an error knows its JSON pointer.
 
 use crate::problem::{Code, Problem, Stage};
+use crate::spec::NULLABLE;
 use crate::text::BAD_BASE64;
 use serde::de::{
     self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -388,6 +389,18 @@ impl Value {
         T::deserialize(self)
     }
 
+    /// Takes out the fields that are null; the depth is bounded by [`parse`].
+    fn drop_nulls(&mut self) {
+        match self {
+            Self::Object(entries) => {
+                entries.retain(|(_, value)| *value != Self::Null);
+                entries.iter_mut().for_each(|(_, value)| value.drop_nulls());
+            }
+            Self::List(items) => items.iter_mut().for_each(Self::drop_nulls),
+            _ => {}
+        }
+    }
+
     fn unexpected(&self) -> Unexpected<'_> {
         match self {
             Self::Null => Unexpected::Unit,
@@ -437,10 +450,13 @@ impl<'de> Deserializer<'de> for Value {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
+        mut self,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ShapeError> {
+        if name == NULLABLE {
+            self.drop_nulls();
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -494,6 +510,9 @@ impl<'de> SeqAccess<'de> for Items {
         seed.deserialize(item)
             .map(Some)
             .map_err(|error| error.inside(&index.to_string()))
+    }
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
     }
 }
 

@@ -60,6 +60,7 @@ pub mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod problem;
+pub mod profile;
 pub mod report;
 pub mod spec;
 pub mod text;

@@ -5,6 +5,7 @@
 
 mod area;
 mod exec;
+mod filter;
 mod overlay;
 mod show;
 mod system;
@@ -12,13 +13,13 @@ mod tree;
 
 use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit};
-use crate::policy::{self, Instruction};
 use crate::problem::{Notice, Problem};
 use crate::spec::Mode;
 use crate::text::AbsPath;
 use std::ffi::CString;
 
 pub use exec::{ExecImage, Lookup};
+pub use filter::Filter;
 
 /// A descriptor that one step opens and later ones use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -272,8 +273,8 @@ pub struct Plan {
     pub cwd: AbsPath,
     /// Resource limits.
     pub rlimits: Vec<(Rlimit, u64)>,
-    /// The system call filter.
-    pub filter: Vec<Instruction>,
+    /// The system call filter, if there is one.
+    pub filter: Option<Filter>,
     /// The command.
     pub exec: ExecImage,
     /// Descriptors that the target keeps beside the standard streams; sorted.
@@ -334,6 +335,9 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if root == Mode::Overlay {
         questions.push(Question::List(AbsPath::root()));
     }
+    if filter::needs_kernel(job) {
+        questions.push(Question::Kernel);
+    }
     questions
 }
 
@@ -342,7 +346,7 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 /// # Errors
 /// [`NoPlan::Ask`] as long as facts are missing; else the reason why this host cannot run the job.
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
-    let tree = tree::build(job, facts)?;
+    let mut tree = tree::build(job, facts)?;
     let caller = &facts.caller;
     Ok(Plan {
         own_network: !job.host_network,
@@ -362,11 +366,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             None => return Err(NoPlan::from(exec::no_cwd())),
         },
         rlimits: job.limits.rlimits.clone(),
-        filter: if job.seccomp {
-            policy::default_filter(job.init)
-        } else {
-            Vec::new()
-        },
+        filter: filter::filter(job, facts, &mut tree.warnings)?,
         exec: exec::image(job, caller, tree.home.as_ref()),
         fds: job.fds.clone(),
         init: job.init,

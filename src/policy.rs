@@ -1,325 +1,341 @@
-//! System call filters as classic BPF programs (seccomp(2), Documentation/userspace-api/seccomp_filter.rst). Ring 0.
+//! System call filters: rules by name → [`Policy`] → BPF program (seccomp(2)). Ring 0.
 //!
-//! What a filter costs a job is mostly its attaching: the kernel then evaluates it once for every call number to cache the
-//! verdicts that do not depend on arguments. So numbers are found through a tree of comparisons over ranges instead of a
-//! list. Every ABI by which a process can call the kernel has its own section: on x86_64 the native one, x32 (numbers with
-//! bit 30) and the 32-bit one, whose numbers mean other calls.
+//! Every ABI by which a process can call the kernel has its own section in the program: on x86_64 the native one, x32 (numbers
+//! with bit 30, which do not exist here) and the 32-bit one, whose numbers mean other calls. Of several rules that match one
+//! call the most restrictive counts, as it does in the kernel among several filters: so a rule without conditions beside one
+//! with conditions is never lost, whatever their order.
+//!
+//! `build.rs` uses these modules too, to make the programs of the built-in filters: they depend on nothing else.
 
-/// One instruction: `struct sock_filter`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct Instruction {
-    /// Operation.
-    pub code: u16,
-    /// Instructions to skip if the comparison holds.
-    pub jt: u8,
-    /// Instructions to skip if not.
-    pub jf: u8,
-    /// Operand.
-    pub k: u32,
-}
+pub mod builtin;
+pub mod calls;
 
-const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
+mod bpf;
+mod multiplexers;
 
-/// Offsets in `struct seccomp_data`; the low half of an argument comes first on the little-endian machines built for.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const fn argument(index: u32) -> u32 {
-    16 + 8 * index
-}
+pub use bpf::Instruction;
 
-const ALLOW: u32 = 0x7fff_0000;
-const KILL_PROCESS: u32 = 0x8000_0000;
-const fn errno(number: u32) -> u32 {
-    0x0005_0000 | number
-}
-const EPERM: u32 = 1;
-const ENOSYS: u32 = 38;
-const EAFNOSUPPORT: u32 = 97;
-
-#[cfg(target_arch = "x86_64")]
-const NATIVE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const NATIVE: u32 = 0xc000_00b7;
-/// AUDIT_ARCH of the 32-bit ABI that the same kernel serves.
-#[cfg(target_arch = "x86_64")]
-const COMPAT: u32 = 0x4000_0003;
-#[cfg(target_arch = "aarch64")]
-const COMPAT: u32 = 0x4000_0028;
-/// Numbers of the x32 ABI have this bit; the kernel runs them under the native architecture.
-#[cfg(target_arch = "x86_64")]
-const X32_BIT: u32 = 0x4000_0000;
+use bpf::{Case, Section, Verdict};
+use calls::{Call, Column, Width};
+use std::rc::Rc;
 
 /// What happens to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
+pub enum Action {
+    /// It is made.
     Allow,
-    Deny(u32),
-    /// Denied where the low half of an argument lies in one of these ranges, both ends included.
-    DenyIf {
-        argument: u32,
-        values: &'static [(u32, u32)],
-        verdict: u32,
+    /// It is made, and noted in the audit log.
+    Log,
+    /// It fails with this number; with 0 it seems to succeed.
+    Errno(u16),
+    /// The caller gets SIGSYS, which it can catch.
+    Trap,
+    /// The calling thread ends.
+    KillThread,
+    /// The process ends by SIGSYS.
+    KillProcess,
+}
+
+impl Action {
+    /// As if the kernel did not have the call (ENOSYS), so that libraries fall back.
+    pub const ABSENT: Self = Self::Errno(38);
+
+    /// The value that a filter returns: SECCOMP_RET_* of linux/seccomp.h.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        match self {
+            Self::Allow => 0x7fff_0000,
+            Self::Log => 0x7ffc_0000,
+            Self::Errno(number) => 0x0005_0000 | number as u32,
+            Self::Trap => 0x0003_0000,
+            Self::KillThread => 0,
+            Self::KillProcess => 0x8000_0000,
+        }
+    }
+
+    /// The kernel's order: a higher one wins.
+    const fn severity(self) -> u8 {
+        match self {
+            Self::Allow => 0,
+            Self::Log => 1,
+            Self::Errno(_) => 2,
+            Self::Trap => 3,
+            Self::KillThread => 4,
+            Self::KillProcess => 5,
+        }
+    }
+
+    /// Whether the call is made.
+    #[must_use]
+    pub const fn lets_through(self) -> bool {
+        matches!(self, Self::Allow | Self::Log)
+    }
+}
+
+/// A comparison with an argument, as unsigned numbers of the width that the kernel looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Test {
+    /// It equals the value.
+    Equal(u64),
+    /// It does not.
+    NotEqual(u64),
+    /// It is below.
+    Less(u64),
+    /// It is not above.
+    LessOrEqual(u64),
+    /// It is above.
+    Greater(u64),
+    /// It is not below.
+    GreaterOrEqual(u64),
+    /// The bits of the mask have this value, which has no others.
+    MaskedEqual {
+        /// Which bits.
+        mask: u64,
+        /// Their value.
+        value: u64,
     },
 }
 
-/// Requests that write into a terminal's input queue or its screen memory, TIOCSTI and TIOCLINUX: ioctl_tty(2),
-/// ioctl_console(2).
-const TERMINAL_INJECTION: Rule = Rule::DenyIf {
-    argument: 1,
-    values: &[(0x5412, 0x5412), (0x541c, 0x541c)],
-    verdict: errno(EPERM),
-};
-
-/// Socket families that lead to hardware, the hypervisor or kernel services that no namespace contains:
-/// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
-const OUTSIDE_FAMILIES: Rule = Rule::DenyIf {
-    argument: 0,
-    values: &[(23, 23), (26, 26), (31, 40), (42, 42)],
-    verdict: errno(EAFNOSUPPORT),
-};
-
-/// prlimit(2) on pid 1: it asks for no more than equal ids, which init and the target have.
-const LIMITS_OF_INIT: Rule = Rule::DenyIf {
-    argument: 0,
-    values: &[(1, 1)],
-    verdict: errno(EPERM),
-};
-
-const ABSENT: Rule = Rule::Deny(errno(ENOSYS));
-
-#[cfg(target_arch = "x86_64")]
-const NATIVE_RULES: &[(u32, Rule)] = &[
-    (16, TERMINAL_INJECTION), // ioctl
-    (41, OUTSIDE_FAMILIES),   // socket
-    (53, OUTSIDE_FAMILIES),   // socketpair
-    (169, ABSENT),            // reboot
-    (174, ABSENT),            // create_module
-    (175, ABSENT),            // init_module
-    (176, ABSENT),            // delete_module
-    (177, ABSENT),            // get_kernel_syms
-    (178, ABSENT),            // query_module
-    (246, ABSENT),            // kexec_load
-    (248, ABSENT),            // add_key
-    (249, ABSENT),            // request_key
-    (250, ABSENT),            // keyctl
-    (298, ABSENT),            // perf_event_open
-    (302, LIMITS_OF_INIT),    // prlimit64
-    (313, ABSENT),            // finit_module
-    (320, ABSENT),            // kexec_file_load
-    (321, ABSENT),            // bpf
-    (323, ABSENT),            // userfaultfd
-    (425, ABSENT),            // io_uring_setup
-    (426, ABSENT),            // io_uring_enter
-    (427, ABSENT),            // io_uring_register
-];
-
-/// The 32-bit ABI of x86. `socketcall` hides its arguments behind a pointer, so it cannot be judged; C libraries use the
-/// direct calls where it is absent.
-#[cfg(target_arch = "x86_64")]
-const COMPAT_RULES: &[(u32, Rule)] = &[
-    (54, TERMINAL_INJECTION), // ioctl
-    (88, ABSENT),             // reboot
-    (102, ABSENT),            // socketcall
-    (127, ABSENT),            // create_module
-    (128, ABSENT),            // init_module
-    (129, ABSENT),            // delete_module
-    (130, ABSENT),            // get_kernel_syms
-    (167, ABSENT),            // query_module
-    (283, ABSENT),            // kexec_load
-    (286, ABSENT),            // add_key
-    (287, ABSENT),            // request_key
-    (288, ABSENT),            // keyctl
-    (336, ABSENT),            // perf_event_open
-    (340, LIMITS_OF_INIT),    // prlimit64
-    (350, ABSENT),            // finit_module
-    (357, ABSENT),            // bpf
-    (359, OUTSIDE_FAMILIES),  // socket
-    (360, OUTSIDE_FAMILIES),  // socketpair
-    (374, ABSENT),            // userfaultfd
-    (425, ABSENT),            // io_uring_setup
-    (426, ABSENT),            // io_uring_enter
-    (427, ABSENT),            // io_uring_register
-];
-
-#[cfg(target_arch = "aarch64")]
-const NATIVE_RULES: &[(u32, Rule)] = &[
-    (29, TERMINAL_INJECTION), // ioctl
-    (104, ABSENT),            // kexec_load
-    (105, ABSENT),            // init_module
-    (106, ABSENT),            // delete_module
-    (142, ABSENT),            // reboot
-    (198, OUTSIDE_FAMILIES),  // socket
-    (199, OUTSIDE_FAMILIES),  // socketpair
-    (217, ABSENT),            // add_key
-    (218, ABSENT),            // request_key
-    (219, ABSENT),            // keyctl
-    (241, ABSENT),            // perf_event_open
-    (261, LIMITS_OF_INIT),    // prlimit64
-    (273, ABSENT),            // finit_module
-    (280, ABSENT),            // bpf
-    (282, ABSENT),            // userfaultfd
-    (294, ABSENT),            // kexec_file_load
-    (425, ABSENT),            // io_uring_setup
-    (426, ABSENT),            // io_uring_enter
-    (427, ABSENT),            // io_uring_register
-];
-
-/// The 32-bit ABI of Arm.
-#[cfg(target_arch = "aarch64")]
-const COMPAT_RULES: &[(u32, Rule)] = &[
-    (54, TERMINAL_INJECTION), // ioctl
-    (88, ABSENT),             // reboot
-    (128, ABSENT),            // init_module
-    (129, ABSENT),            // delete_module
-    (281, OUTSIDE_FAMILIES),  // socket
-    (288, OUTSIDE_FAMILIES),  // socketpair
-    (309, ABSENT),            // add_key
-    (310, ABSENT),            // request_key
-    (311, ABSENT),            // keyctl
-    (347, ABSENT),            // kexec_load
-    (364, ABSENT),            // perf_event_open
-    (369, LIMITS_OF_INIT),    // prlimit64
-    (379, ABSENT),            // finit_module
-    (386, ABSENT),            // bpf
-    (388, ABSENT),            // userfaultfd
-    (401, ABSENT),            // kexec_file_load
-    (425, ABSENT),            // io_uring_setup
-    (426, ABSENT),            // io_uring_enter
-    (427, ABSENT),            // io_uring_register
-];
-
-/// The `default` filter: everything works but the calls that reach outside the container. `init` tells whether pid 1 is ours
-/// and must be protected from them.
-#[must_use]
-pub fn default_filter(init: bool) -> Vec<Instruction> {
-    let native = section(NATIVE_RULES, init);
-    let compat = section(COMPAT_RULES, init);
-    let mut program = Vec::with_capacity(192);
-    program.push(op(LOAD, ARCHITECTURE));
-    program.push(branch(JUMP_IF_EQUAL, NATIVE, 1, 0));
-    // Only a jump without condition is long enough.
-    program.push(op(JUMP, 1 + length(X32_GUARD) + length(&native)));
-    program.push(op(LOAD, NUMBER));
-    program.extend_from_slice(X32_GUARD);
-    program.extend(native);
-    program.push(branch(JUMP_IF_EQUAL, COMPAT, 1, 0));
-    program.push(op(RETURN, KILL_PROCESS));
-    program.push(op(LOAD, NUMBER));
-    program.extend(compat);
-    program
+/// A condition on one argument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// Which argument, from 0 to 5.
+    pub argument: u8,
+    /// What must hold.
+    pub test: Test,
 }
 
-#[cfg(target_arch = "x86_64")]
-const X32_GUARD: &[Instruction] = &[
-    branch(JUMP_IF_AT_LEAST, X32_BIT, 0, 1),
-    op(RETURN, errno(ENOSYS)),
-];
-#[cfg(target_arch = "aarch64")]
-const X32_GUARD: &[Instruction] = &[];
+/// No rule can have more conditions.
+pub const MAX_CONDITIONS: usize = 32;
 
-const fn op(code: u16, k: u32) -> Instruction {
-    Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
+/// The kernel takes no longer program: BPF_MAXINSNS.
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// Names of system calls: of a filter of stdbox's own, or of the job's.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Names {
+    /// Known when stdbox was built.
+    Own(&'static [&'static str]),
+    /// Given by the job.
+    Given(Rc<Vec<String>>),
+}
+
+impl Names {
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let (own, given): (&[&str], &[String]) = match self {
+            Self::Own(names) => (names, &[]),
+            Self::Given(names) => (&[], names),
+        };
+        own.iter().copied().chain(given.iter().map(String::as_str))
     }
 }
 
-const fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction { code, jt, jf, k }
+/// What happens to calls of these names where all conditions hold.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// Which calls.
+    pub names: Names,
+    /// What happens.
+    pub action: Action,
+    /// When.
+    pub conditions: Vec<Condition>,
 }
 
-fn length(program: &[Instruction]) -> u32 {
-    u32::try_from(program.len()).unwrap_or(u32::MAX)
+/// A filter, for one machine and kernel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Policy {
+    /// What happens to a call that no rule matches.
+    pub default: Action,
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Whether the 32-bit ABI has rules too; else its calls end the process.
+    pub compat: bool,
+    /// Whether calls with a higher number than any that a rule names do not exist: they came after the filter was written, and
+    /// libraries fall back to older ones.
+    pub newer_absent: bool,
 }
 
-/// The program for one ABI, whose number is loaded: it returns a verdict.
-fn section(rules: &[(u32, Rule)], init: bool) -> Vec<Instruction> {
-    // Ranges of neighbouring numbers with one rule, from 0 on without gaps.
-    let mut ranges: Vec<(u32, Rule)> = vec![(0, Rule::Allow)];
-    for &(number, rule) in rules
-        .iter()
-        .filter(|(_, rule)| init || *rule != LIMITS_OF_INIT)
-    {
-        match ranges.last() {
-            Some(&(start, _)) if start == number => {
-                ranges.pop();
-            }
-            _ => {}
-        }
-        if ranges.last().is_none_or(|&(_, last)| last != rule) {
-            ranges.push((number, rule));
-        }
-        ranges.push((number + 1, Rule::Allow));
-    }
-    search(&ranges, NUMBERS)
+/// The machine that a filter is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Machine {
+    /// x86_64
+    X86_64,
+    /// 64-bit Arm
+    Aarch64,
 }
 
-/// Beyond the highest number of any system call, for weighing the last range.
-const NUMBERS: u32 = 512;
-
-/// A search over ranges up to `end`. Each comparison halves the numbers, not the ranges: the kernel evaluates the program once
-/// for every number when it is attached, so what counts is the mean over all numbers.
-fn search(ranges: &[(u32, Rule)], end: u32) -> Vec<Instruction> {
-    let (first, rest) = match ranges {
-        [] => return vec![op(RETURN, ALLOW)],
-        [(_, rule)] => return verdict(*rule),
-        [(first, _), rest @ ..] => (*first, rest),
-    };
-    let imbalance = |start: u32| (start - first).abs_diff(end.saturating_sub(start));
-    let Some((middle, start)) = (1..)
-        .zip(rest)
-        .map(|(i, &(start, _))| (i, start))
-        .min_by_key(|&(_, start)| imbalance(start))
-    else {
-        return vec![op(RETURN, ALLOW)];
-    };
-    let (low, high) = ranges.split_at(middle);
-    let (low, high) = (search(low, start), search(high, end));
-    let mut program = Vec::with_capacity(low.len() + high.len() + 2);
-    if let Ok(distance) = u8::try_from(low.len()) {
-        program.push(branch(JUMP_IF_AT_LEAST, start, distance, 0));
+impl Machine {
+    /// The one that stdbox was built for.
+    pub const NATIVE: Self = if cfg!(target_arch = "aarch64") {
+        Self::Aarch64
     } else {
-        program.push(branch(JUMP_IF_AT_LEAST, start, 0, 1));
-        program.push(op(JUMP, length(&low)));
-    }
-    program.extend(low);
-    program.extend(high);
-    program
-}
+        Self::X86_64
+    };
 
-fn verdict(rule: Rule) -> Vec<Instruction> {
-    match rule {
-        Rule::Allow => vec![op(RETURN, ALLOW)],
-        Rule::Deny(verdict) => vec![op(RETURN, verdict)],
-        Rule::DenyIf {
-            argument: index,
-            values,
-            verdict,
-        } => {
-            let mut program = vec![op(LOAD, argument(index))];
-            // From the last comparison on, so that each knows how far it is to the end.
-            let mut tests: Vec<Instruction> = Vec::new();
-            for &(first, last) in values.iter().rev() {
-                // Past the later comparisons and the "allow" behind them.
-                let skip = u8::try_from(tests.len() + 1).unwrap_or(u8::MAX);
-                if first == last {
-                    tests.insert(0, branch(JUMP_IF_EQUAL, first, skip, 0));
-                } else {
-                    tests.insert(0, branch(JUMP_IF_AT_LEAST, first, skip, 0));
-                    tests.insert(0, branch(JUMP_IF_AT_LEAST, last + 1, 1, 0));
-                }
-            }
-            program.append(&mut tests);
-            program.push(op(RETURN, ALLOW));
-            program.push(op(RETURN, verdict));
-            program
+    /// AUDIT_ARCH (linux/audit.h) and the column of numbers, natively and in the 32-bit ABI that the same kernel serves.
+    const fn abis(self) -> [(u32, Column); 2] {
+        match self {
+            Self::X86_64 => [(0xc000_003e, Column::X86_64), (0x4000_0003, Column::X86)],
+            Self::Aarch64 => [(0xc000_00b7, Column::Aarch64), (0x4000_0028, Column::Arm)],
         }
     }
+
+    /// Numbers of the x32 ABI have this bit; the kernel runs them under the native architecture.
+    const fn foreign_bit(self) -> Option<u32> {
+        match self {
+            Self::X86_64 => Some(0x4000_0000),
+            Self::Aarch64 => None,
+        }
+    }
+}
+
+/// A program, and what its maker should know.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Compiled {
+    /// For seccomp(2).
+    pub program: Vec<Instruction>,
+    /// Names that are no system call of any machine known here; their rules have no effect.
+    pub unknown: Vec<String>,
+    /// Whether `execve` is always let through, without which no command can be started under the filter.
+    pub starts: bool,
+}
+
+/// Makes the program.
+#[must_use]
+pub fn compile(policy: &Policy, machine: Machine) -> Compiled {
+    let [(native, column), (compat, compat_column)] = machine.abis();
+    let hidden = multiplexers::hidden(policy, compat_column);
+    let rules: Vec<&Rule> = policy.rules.iter().chain(&hidden).collect();
+    let unknown = unknown(&rules);
+    let mut ranges = Ranges::new(policy, &rules, column, Call::width);
+    let starts = Call::named("execve")
+        .and_then(|call| call.number(column))
+        .is_some_and(|number| ranges.verdict(number).always_lets_through());
+    if let Some(bit) = machine.foreign_bit() {
+        ranges.add(bit, Verdict::from(Action::ABSENT));
+    }
+    let mut sections = vec![Section {
+        architecture: native,
+        ranges: ranges.0,
+    }];
+    if policy.compat {
+        let ranges = Ranges::new(policy, &rules, compat_column, Call::compat_width);
+        sections.push(Section {
+            architecture: compat,
+            ranges: ranges.0,
+        });
+    }
+    Compiled {
+        program: bpf::program(&sections),
+        unknown,
+        starts,
+    }
+}
+
+fn unknown(rules: &[&Rule]) -> Vec<String> {
+    let mut unknown: Vec<String> = Vec::new();
+    let names = rules.iter().flat_map(|rule| rule.names.iter());
+    for name in names.filter(|name| Call::named(name).is_none()) {
+        if !unknown.iter().any(|known| known == name) {
+            unknown.push(name.to_owned());
+        }
+    }
+    unknown
+}
+
+/// A rule for one number: the number, the rule's place in the policy, and the call.
+type Numbered = (u32, usize, Call);
+
+/// From here on arm has calls of its own, which are as old as it is: they say nothing about a filter's age.
+const PRIVATE: u32 = 0x000f_0000;
+
+/// Neighbouring numbers with one verdict, by the first of them, from 0 on without gaps.
+struct Ranges(Vec<(u32, Verdict)>);
+
+impl Ranges {
+    fn new(
+        policy: &Policy,
+        rules: &[&Rule],
+        column: Column,
+        width: impl Fn(Call, u8) -> Width,
+    ) -> Self {
+        let mut calls: Vec<Numbered> = Vec::with_capacity(400);
+        for (index, rule) in rules.iter().enumerate() {
+            let known = rule.names.iter().filter_map(Call::named);
+            calls.extend(known.filter_map(|call| Some((call.number(column)?, index, call))));
+        }
+        calls.sort_unstable();
+        let numbers = calls.iter().map(|(number, ..)| *number);
+        let newest = numbers
+            .rev()
+            .find(|number| policy.newer_absent && *number < PRIVATE);
+        let mut ranges = Self(vec![(0, Verdict::from(policy.default))]);
+        for numbered in calls.chunk_by(|(a, ..), (b, ..)| a == b) {
+            if let Some(&(number, ..)) = numbered.first() {
+                ranges.add(number, verdict(policy.default, rules, numbered, &width));
+                let newer = newest.is_some_and(|newest| number >= newest);
+                let gap = if newer {
+                    Action::ABSENT
+                } else {
+                    policy.default
+                };
+                ranges.add(number + 1, Verdict::from(gap));
+            }
+        }
+        ranges
+    }
+
+    /// From this number on, which is not below the last one.
+    fn add(&mut self, start: u32, verdict: Verdict) {
+        if self.0.last().is_some_and(|(first, _)| *first == start) {
+            self.0.pop();
+        }
+        if self.0.last().is_none_or(|(_, last)| *last != verdict) {
+            self.0.push((start, verdict));
+        }
+    }
+
+    fn verdict(&self, number: u32) -> Verdict {
+        let after = self.0.partition_point(|(start, _)| *start <= number);
+        let range = after.checked_sub(1).and_then(|index| self.0.get(index));
+        range.map_or(Verdict::from(Action::KillProcess), |(_, verdict)| {
+            verdict.clone()
+        })
+    }
+}
+
+/// The most restrictive rule first; what follows one without conditions is never reached.
+fn verdict(
+    default: Action,
+    rules: &[&Rule],
+    numbered: &[Numbered],
+    width: impl Fn(Call, u8) -> Width,
+) -> Verdict {
+    let mut rules: Vec<(Call, &Rule)> = numbered
+        .iter()
+        .filter_map(|(_, index, call)| Some((*call, *rules.get(*index)?)))
+        .collect();
+    rules.sort_by_key(|(_, rule)| std::cmp::Reverse(rule.action.severity()));
+    let mut verdict = Verdict::from(default);
+    for (call, rule) in rules {
+        if rule.conditions.is_empty() {
+            verdict.otherwise = rule.action;
+            break;
+        }
+        let conditions = rule.conditions.iter();
+        verdict.cases.push(Case {
+            conditions: conditions
+                .map(|condition| (*condition, width(call, condition.argument)))
+                .collect(),
+            action: rule.action,
+        });
+    }
+    // A case that ends like everything after it is no case.
+    while verdict
+        .cases
+        .pop_if(|case| case.action == verdict.otherwise)
+        .is_some()
+    {}
+    verdict
 }

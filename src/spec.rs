@@ -23,14 +23,18 @@ macro_rules! words {
 /// Makes an object whose fields may all be left out.
 macro_rules! fields {
     ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$outer])*
         #[derive(Clone, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
+        $(#[$outer])*
         pub struct $name {
             $($(#[$meta])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
         }
     };
 }
+
+pub mod filter;
+
+use filter::{SeccompObject, SeccompWord};
 
 fields! {
     /// A whole job.
@@ -538,43 +542,33 @@ pub struct CgroupObject {
     pub parent: Text,
 }
 
-words! {
-    /// Words for `seccomp`.
-    SeccompWord {
-        /// The default deny list.
-        Default,
-        /// The allow list.
-        Strict,
-        /// No filter.
-        Off,
-    }
-}
-
-fields! {
-    /// Objects for `seccomp`: an OCI object, or the short form.
-    SeccompObject {
-        /// The `seccomp` object of the OCI runtime specification.
-        oci: Json,
-        /// Action for calls without a rule.
-        default_action: String,
-        /// Rules.
-        rules: Vec<Json>,
-    }
-}
-
-/// A JSON value that is only carried.
+/// A value of another project's format, in which `null` stands for what is left out.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Json(pub serde_json::Value);
+pub struct Nullable<T>(pub T);
 
-impl Serialize for Json {
+/// The name by which the reader knows it.
+pub(crate) const NULLABLE: &str = "Nullable";
+
+impl<T: Serialize> Serialize for Nullable<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(to)
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Nullable<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        serde_json::Value::deserialize(from).map(Json)
+        struct V<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for V<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+                T::deserialize(from)
+            }
+        }
+        from.deserialize_newtype_struct(NULLABLE, V(PhantomData))
+            .map(Self)
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use stdbox::job::{Channels, Input, Job, Output, Scratch, id_of};
+use stdbox::job::{Channels, Input, Job, Output, Scratch, Seccomp, id_of};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::spec::Mode;
 
@@ -1376,24 +1376,6 @@ fn feature_that_is_not_built_is_refused_and_never_ignored() {
             Accepts,
         ),
         (
-            json!({ "seccomp": "strict" }),
-            Code::NotImplemented,
-            "/seccomp",
-            Accepts,
-        ),
-        (
-            json!({ "seccomp": { "oci": { "defaultAction": "SCMP_ACT_ALLOW" } } }),
-            Code::NotImplemented,
-            "/seccomp",
-            Accepts,
-        ),
-        (
-            json!({ "seccomp": { "default_action": "allow", "rules": [] } }),
-            Code::NotImplemented,
-            "/seccomp",
-            Accepts,
-        ),
-        (
             json!({ "capabilities": ["CAP_CHOWN"] }),
             Code::NotImplemented,
             "/capabilities",
@@ -1571,7 +1553,7 @@ fn depth_and_size_are_bounded() {
     };
     assert_eq!(
         refused(nested(64).as_bytes(), Channels::default()).code,
-        Code::NotImplemented
+        Code::UnknownField
     );
     assert_eq!(
         refused(nested(65).as_bytes(), Channels::default()).code,
@@ -1686,7 +1668,7 @@ fn job_with_nothing_but_a_command_gets_the_defaults() {
     );
     assert!(
         job.system_config
-            && job.seccomp
+            && matches!(job.seccomp, Seccomp::Default)
             && job.init
             && job.lxcfs
             && !job.host_network

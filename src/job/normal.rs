@@ -1,6 +1,7 @@
 //! A job with all its defaults, written back as JSON would have it. Ring 0.
 
-use super::{Input, Job, Output, Rlimit, Scratch, VERSION};
+use super::{Input, Job, Output, Rlimit, Scratch, Seccomp, VERSION};
+use crate::spec::filter::SeccompWord;
 use crate::spec::{self, IdMap, Inherit, Lxcfs, Network, Spec, Sys, WordOr};
 use crate::text::Text;
 
@@ -136,11 +137,12 @@ impl Job {
                 ..Default::default()
             }),
             cgroup: Some(WordOr::Word(spec::CgroupWord::Auto)),
-            seccomp: Some(WordOr::Word(if self.seccomp {
-                spec::SeccompWord::Default
-            } else {
-                spec::SeccompWord::Off
-            })),
+            seccomp: Some(match &self.seccomp {
+                Seccomp::Off => WordOr::Word(SeccompWord::Off),
+                Seccomp::Default => WordOr::Word(SeccompWord::Default),
+                Seccomp::Strict => WordOr::Word(SeccompWord::Strict),
+                Seccomp::Own { asked, .. } => WordOr::Object(asked.as_ref().clone()),
+            }),
             capabilities: Some(Vec::new()),
             fds: Some(self.fds.iter().map(|fd| fd.unsigned_abs()).collect()),
             changes: Some(false),

@@ -1,8 +1,12 @@
 //! The rules for single fields, in the order of the contract. Ring 0.
 
-use super::{Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, User};
+use super::{
+    Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, Seccomp, User,
+};
 use crate::json;
 use crate::problem::{Code, Problem};
+use crate::profile::{Profile, oci};
+use crate::spec::filter::{SeccompObject, SeccompWord};
 use crate::spec::{self, IdMap, Inherit, Mode, ProcMode, Spec, Sys, WordOr};
 use crate::text::{AbsPath, PathFault, Text};
 use std::collections::BTreeMap;
@@ -42,15 +46,6 @@ pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
                 None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))
             ),
             "/cgroup",
-        ),
-        (
-            !matches!(
-                spec.seccomp,
-                None | Some(WordOr::Word(
-                    spec::SeccompWord::Default | spec::SeccompWord::Off
-                ))
-            ),
-            "/seccomp",
         ),
         (
             spec.capabilities
@@ -541,4 +536,27 @@ pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
     }
     fds.sort_unstable();
     Ok(fds)
+}
+
+pub(super) fn seccomp(spec: Option<WordOr<SeccompWord, SeccompObject>>) -> Checked<Seccomp> {
+    let asked = match spec {
+        None | Some(WordOr::Word(SeccompWord::Default)) => return Ok(Seccomp::Default),
+        Some(WordOr::Word(SeccompWord::Strict)) => return Ok(Seccomp::Strict),
+        Some(WordOr::Word(SeccompWord::Off)) => return Ok(Seccomp::Off),
+        Some(WordOr::Object(asked)) => asked,
+    };
+    let short = asked.default_action.is_some() || asked.rules.is_some();
+    one_of(
+        "/seccomp",
+        &[asked.oci.is_some(), short],
+        "\"oci\", \"default_action\" with \"rules\"",
+    )?;
+    let profile = match &asked.oci {
+        Some(profile) => oci::profile(&profile.0)?,
+        None => Profile::short(asked.default_action, asked.rules.as_deref())?,
+    };
+    Ok(Seccomp::Own {
+        profile,
+        asked: Box::new(asked),
+    })
 }

@@ -378,6 +378,7 @@ impl FakeHost {
                 facts.stackable.insert(path.clone(), !no);
             }
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(!self.no_xattr),
+            Question::Kernel => facts.kernel = Some("6.18.0".to_owned()),
         }
     }
 

@@ -18,14 +18,12 @@ pub(crate) fn namespaces() -> Diagnosis {
             .ok()
             .and_then(|text| text.trim().parse().ok())
     };
-    let kernel =
-        nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
     Diagnosis {
         max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
         unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
         apparmor_restrict: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
         chroot: chrooted(),
-        kernel: kernel.unwrap_or_default(),
+        kernel: facts::release(),
         ..Diagnosis::default()
     }
 }

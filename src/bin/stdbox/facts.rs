@@ -55,12 +55,21 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             }
             Question::Stackable(path) => stacked.push(path),
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(tmpfs_xattr()),
+            Question::Kernel => facts.kernel = Some(release()),
         }
     }
     if !stacked.is_empty() {
         let answers = stackable(&facts.caller, &stacked);
         facts.stackable.extend(stacked.into_iter().zip(answers));
     }
+}
+
+/// The kernel's release.
+pub(crate) fn release() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| String::new(),
+        |names| names.release().to_string_lossy().into_owned(),
+    )
 }
 
 /// The mount table of this moment.

@@ -106,20 +106,27 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         .and_then(|slot| slots.get(slot.0))
         .copied()
         .unwrap_or(-1);
+    // The target's process shares this memory until it executes the command. What went wrong is left there, since under its
+    // filter it may not be allowed to say it.
+    let mut failure = None;
     let mut target = || {
         let built = if plan.init {
             Ok(())
         } else {
             build(plan, image, slots).and_then(|()| target::drop_privileges())
         };
-        let Err(failure) = built.and_then(|()| target::run(plan, image, umask));
-        fail(image, failure)
+        let Err(found) = built.and_then(|()| target::run(plan, image, umask));
+        failure = Some(found);
+        process::leave()
     };
     let pid = process::clone_sharing(own_pids, image.stack, &mut target).map_err(fault(
         Phase::Fork,
         0,
         Call::Clone,
     ))?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     init::run(image, pid, if plan.init { scratch } else { -1 })
 }
 

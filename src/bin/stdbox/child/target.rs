@@ -26,9 +26,6 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
     process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
     process::umask(umask);
     process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;
-    if !plan.filter.is_empty() {
-        process::install_filter(&plan.filter).map_err(fault(Phase::Filter, 0, Call::Seccomp))?;
-    }
     // Without a parent to read it, the target must not run: it would have nobody to end it.
     say(
         image,
@@ -37,6 +34,10 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
         },
     )
     .map_err(fault(Phase::Exec, 0, Call::Write))?;
+    // From here on nothing but execve is called: the filter may deny anything else.
+    if let Some(filter) = &plan.filter {
+        process::install_filter(filter).map_err(fault(Phase::Filter, 0, Call::Seccomp))?;
+    }
     Err(execute(plan, image))
 }
 

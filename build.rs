@@ -1,0 +1,53 @@
+//! Makes the programs of the built-in system call filters, so that no job waits for it.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a build that cannot go on stops"
+)]
+
+use library::policy::{Machine, Policy, builtin, compile};
+use std::fmt::Write;
+
+/// The pure part of the library that knows filters.
+#[path = "src"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the library uses what is not used here"
+)]
+mod library {
+    pub mod policy;
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=src/policy.rs");
+    println!("cargo::rerun-if-changed=src/policy");
+    let machine = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("aarch64") => Machine::Aarch64,
+        _ => Machine::X86_64,
+    };
+    let mut text = String::new();
+    for (name, make) in [
+        ("DEFAULT", builtin::default as fn(bool) -> Policy),
+        ("STRICT", builtin::strict),
+    ] {
+        for init in [false, true] {
+            let compiled = compile(&make(init), machine);
+            assert!(
+                compiled.starts && compiled.unknown.is_empty(),
+                "{name} is not sound"
+            );
+            let suffix = if init { "_BELOW_INIT" } else { "" };
+            let length = compiled.program.len();
+            writeln!(
+                text,
+                "pub(super) static {name}{suffix}: [Instruction; {length}] = {:?};",
+                compiled.program
+            )
+            .expect("a string takes everything");
+        }
+    }
+    let directory = std::env::var("OUT_DIR").expect("cargo names it");
+    std::fs::write(format!("{directory}/filters.rs"), text).expect("it can be written");
+}

@@ -1,0 +1,106 @@
+//! Which system call filter the target gets. Ring 0.
+
+use super::NoPlan;
+use crate::host::{HostFacts, Question};
+use crate::job::{Job, Seccomp};
+use crate::policy::{Instruction, MAX_INSTRUCTIONS, Machine, Policy, compile};
+use crate::problem::{Code, Notice, Problem, Stage};
+use crate::profile::{Flags, Setting, oci, version};
+use std::borrow::Cow;
+
+/// The programs of the built-in filters, made by `build.rs`.
+mod built {
+    use crate::policy::Instruction;
+
+    include!(concat!(env!("OUT_DIR"), "/filters.rs"));
+}
+
+/// A filter, ready for seccomp(2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filter {
+    /// The program.
+    pub program: Cow<'static, [Instruction]>,
+    /// Flags.
+    pub flags: Flags,
+}
+
+/// Whether the filter depends on the kernel's version.
+pub(super) fn needs_kernel(job: &Job) -> bool {
+    matches!(&job.seccomp, Seccomp::Own { profile, .. } if profile.needs_kernel())
+}
+
+pub(super) fn filter(
+    job: &Job,
+    facts: &HostFacts,
+    warnings: &mut Vec<Notice>,
+) -> Result<Option<Filter>, NoPlan> {
+    let profile = match &job.seccomp {
+        Seccomp::Off => return Ok(None),
+        Seccomp::Default if job.init => return Ok(built_in(&built::DEFAULT_BELOW_INIT)),
+        Seccomp::Default => return Ok(built_in(&built::DEFAULT)),
+        Seccomp::Strict if job.init => return Ok(built_in(&built::STRICT_BELOW_INIT)),
+        Seccomp::Strict => return Ok(built_in(&built::STRICT)),
+        Seccomp::Own { profile, .. } => profile,
+    };
+    if profile.needs_kernel() && facts.kernel.is_none() {
+        return Err(NoPlan::Ask(vec![Question::Kernel]));
+    }
+    let (_, _, machine) = oci::machine();
+    let policy = profile.policy(&Setting {
+        machine,
+        kernel: facts.kernel.as_deref().and_then(version),
+        capabilities: &[],
+        init: job.init,
+    });
+    Ok(Some(Filter {
+        program: program(&policy, warnings)?.into(),
+        flags: profile.flags,
+    }))
+}
+
+fn built_in(program: &'static [Instruction]) -> Option<Filter> {
+    Some(Filter {
+        program: program.into(),
+        flags: Flags::default(),
+    })
+}
+
+fn program(policy: &Policy, warnings: &mut Vec<Notice>) -> Result<Vec<Instruction>, Problem> {
+    let refused = |message: String| {
+        let mut problem = Problem::new(Code::SeccompRefused, Stage::Seccomp, message);
+        problem.at = Some("/seccomp".to_owned());
+        problem
+    };
+    let compiled = compile(policy, Machine::NATIVE);
+    if !compiled.starts {
+        let message = "The filter denies execve, or does so for some arguments, and no command can be started without it.";
+        return Err(refused(message.to_owned()).hint(
+            "Let execve through without conditions; the filter is in force from the command's own start on.",
+        ));
+    }
+    let length = compiled.program.len();
+    if length > MAX_INSTRUCTIONS {
+        let message = format!(
+            "The filter becomes a program of {length} instructions, and the kernel takes at most {MAX_INSTRUCTIONS}."
+        );
+        return Err(refused(message).hint("Give fewer rules with conditions."));
+    }
+    if !compiled.unknown.is_empty() {
+        warnings.push(unknown(&compiled.unknown));
+    }
+    Ok(compiled.program)
+}
+
+fn unknown(names: &[String]) -> Notice {
+    const SHOWN: usize = 100;
+    let rest = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let list: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let message = format!(
+        "No system calls of these names are known, so that their rules have no effect: {}{rest}.",
+        list.join(", ")
+    );
+    Notice::new("unknown-system-calls", None, message)
+}
