@@ -1,5 +1,5 @@
 //! What a target is, has and can do: section 7 (processes and hardening) and the `default` filter of section 8 of the
-//! contract, each seen from inside by `tests/support/probe.rs`.
+//! contract, each seen from inside by `tests/support/probe/`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

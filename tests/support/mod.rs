@@ -18,7 +18,7 @@ pub fn stdbox() -> PathBuf {
     PATH.get_or_init(path).clone()
 }
 
-/// `tests/support/probe.rs`, built by cargo as an example; `STDBOX_PROBE` names another.
+/// `tests/support/probe/`, built by cargo as an example; `STDBOX_PROBE` names another.
 pub fn probe() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = || match std::env::var_os("STDBOX_PROBE") {

@@ -18,6 +18,10 @@
     reason = "a test tool: it makes the calls that tests ask for, with any number as any argument"
 )]
 
+mod inspect;
+mod mounting;
+mod reaching;
+
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_long};
 use serde_json::{Map, Value, json};
@@ -129,7 +133,13 @@ fn act(words: &[&str]) -> Value {
         ["hold-pipe", ms] => hold_pipe(number(ms)),
         ["zombies", count] => zombies(number(count)),
         ["threads", count] => threads(number(count)),
-        _ => json!({"help": HELP}),
+        _ => inspect::act(words)
+            .or_else(|| mounting::act(words))
+            .or_else(|| reaching::act(words))
+            .unwrap_or_else(|| {
+                let all = [HELP, inspect::HELP, mounting::HELP, reaching::HELP].concat();
+                json!({"help": all})
+            }),
     }
 }
 
