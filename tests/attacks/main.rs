@@ -21,4 +21,5 @@
 mod support;
 
 mod common;
+mod hidden;
 mod mounts;

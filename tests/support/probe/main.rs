@@ -18,6 +18,7 @@
     reason = "a test tool: it makes the calls that tests ask for, with any number as any argument"
 )]
 
+mod hidden;
 mod inspect;
 mod mounting;
 mod reaching;
@@ -135,9 +136,17 @@ fn act(words: &[&str]) -> Value {
         ["threads", count] => threads(number(count)),
         _ => inspect::act(words)
             .or_else(|| mounting::act(words))
+            .or_else(|| hidden::act(words))
             .or_else(|| reaching::act(words))
             .unwrap_or_else(|| {
-                let all = [HELP, inspect::HELP, mounting::HELP, reaching::HELP].concat();
+                let all = [
+                    HELP,
+                    inspect::HELP,
+                    mounting::HELP,
+                    hidden::HELP,
+                    reaching::HELP,
+                ]
+                .concat();
                 json!({"help": all})
             }),
     }
