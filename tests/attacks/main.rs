@@ -23,3 +23,4 @@ mod support;
 mod common;
 mod hidden;
 mod mounts;
+mod races;
