@@ -23,4 +23,5 @@ mod support;
 mod common;
 mod hidden;
 mod mounts;
+mod propagation;
 mod races;

@@ -1,7 +1,7 @@
 //! What every container has: mount table, /tmp, shared memory, /dev, /sys, /proc, configuration files, home.
 
 use crate::common::{MODES, among_mounts, job, lines, mount_at, scripted, table};
-use crate::support::{Fresh, root, run, run_in_namespace, shell, skip};
+use crate::support::{Fresh, root, run_in_namespace, shell, skip};
 use serde_json::{Value, json};
 
 /// The three modes of `/` that leave a shell usable.
@@ -68,23 +68,6 @@ fn table_of_a_hidden_directory_holds_nothing_of_it() {
     }
 }
 
-/// In place, the host's mounts stay below what covers them; none may be reached.
-#[test]
-fn covered_mounts_in_place_cannot_be_uncovered() {
-    let directory = Fresh::new();
-    directory.file("secret/f", "host");
-    for root in ["read-only", "full-access"] {
-        let fields =
-            json!({"directories": {"/": root, format!("{}/secret", directory.str()): "hidden"}});
-        let script = r#"cd "$1"; unshare -Urm sh -c '
-            umount secret; umount -l secret; umount secret/../secret
-            mkdir /tmp/o; mount --bind . /tmp/o; ls -A /tmp/o/secret; mount --rbind / /tmp/o; ls -A "/tmp/o$1/secret"
-            mount --move secret /tmp/o; ls -A secret; cat secret/f' sh "$1" 2>/dev/null; echo end"#;
-        let run = run(&job(script, &[directory.str().as_bytes()], &fields));
-        assert_eq!(run.exited(0).stdout(), "end\n", "{root}: {run}");
-    }
-}
-
 /// procfs files of the first process belong to its user, whom the real root is to the kernel whatever the namespace.
 #[test]
 fn proc_does_not_let_the_job_change_settings_of_the_first_process() {
@@ -93,21 +76,6 @@ fn proc_does_not_let_the_job_change_settings_of_the_first_process() {
     for root in ROOTS {
         let run = below(root, script);
         assert_eq!(run.exited(0).stdout(), "", "{root}: {run}");
-    }
-}
-
-#[test]
-fn mounts_of_the_container_are_all_private() {
-    for root in ROOTS {
-        let job = job(
-            "cat /proc/self/mountinfo",
-            &[],
-            &json!({"directories": {"/": root}}),
-        );
-        let run = run_in_namespace("mount --make-rshared /; exec \"$STDBOX\"", &job);
-        for mount in table(run.exited(0).stdout()) {
-            assert_eq!(mount.optional, Vec::<String>::new(), "{mount:?} {run}");
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Mounts of the host and what the container makes of them: flags, propagation, places that cannot be reached.
+//! Mounts of the host and what the container makes of them: flags, places that cannot be reached.
 
 use crate::common::{MODES, among_mounts, job, mount_at, table};
 use crate::support::{Fresh, in_namespace, root, run_in_namespace};
@@ -203,45 +203,6 @@ fn read_only_mount_that_is_named_full_access_stays_what_it_is() {
         "{}",
         mounted.run
     );
-}
-
-/// A mount made outside while the job runs, and one made inside.
-#[test]
-fn propagation_goes_neither_way() {
-    for root in ["overlay", "read-only", "full-access"] {
-        for mode in ["overlay", "read-only", "full-access"] {
-            let (directory, control) = (Fresh::new(), Fresh::new());
-            for name in ["out", "m/out", "in", "m"] {
-                std::fs::create_dir_all(directory.path().join(name)).unwrap();
-            }
-            let script = r#"cd "$1"
-                unshare -Urm --propagation=unchanged sh -c 'mount -t tmpfs inner in && echo inner > in/f && touch "$0/inside" && while ! [ -e "$0/go" ]; do sleep 0.01; done; cat in/f' "$2"
-                cat out/f m/out/f 2>/dev/null; grep -c -e outer /proc/self/mountinfo; true"#;
-            let fields = json!({"directories": {"/": root, directory.str(): mode, control.str(): "full-access"}});
-            let job = job(
-                script,
-                &[directory.str().as_bytes(), control.str().as_bytes()],
-                &fields,
-            );
-            let setup = format!(
-                r#"D='{0}'; C='{1}'; mount -t tmpfs none "$D/m"; mkdir "$D/m/out"; mount --make-rshared /; exec 3<&0
-                "$STDBOX" <&3 & pid=$!
-                n=0; while ! [ -e "$C/inside" ] && [ $n -lt 500 ]; do sleep 0.01; n=$((n+1)); done
-                for d in out m/out; do mount -t tmpfs outer "$D/$d"; echo outer > "$D/$d/f"; done
-                ls -A "$D/in" >&2; grep -c inner /proc/self/mountinfo >&2 || true
-                touch "$C/go"; wait $pid"#,
-                directory.str(),
-                control.str()
-            );
-            let run = run_in_namespace(&setup, &job);
-            assert_eq!(run.exited(0).stdout(), "inner\n0\n", "{root} {mode}: {run}");
-            assert_eq!(
-                run.complaint.trim(),
-                "0",
-                "nothing came out, {root} {mode}: {run}"
-            );
-        }
-    }
 }
 
 /// Runs stdbox as a user without privileges over the mounts that the script made.

@@ -20,6 +20,7 @@
 
 mod hidden;
 mod inspect;
+mod lasting;
 mod mounting;
 mod reaching;
 
@@ -137,6 +138,7 @@ fn act(words: &[&str]) -> Value {
         _ => inspect::act(words)
             .or_else(|| mounting::act(words))
             .or_else(|| hidden::act(words))
+            .or_else(|| lasting::act(words))
             .or_else(|| reaching::act(words))
             .unwrap_or_else(|| {
                 let all = [
@@ -144,6 +146,7 @@ fn act(words: &[&str]) -> Value {
                     inspect::HELP,
                     mounting::HELP,
                     hidden::HELP,
+                    lasting::HELP,
                     reaching::HELP,
                 ]
                 .concat();
