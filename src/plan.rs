@@ -261,6 +261,8 @@ pub struct Plan {
     pub own_network: bool,
     /// Id maps.
     pub id_maps: IdMaps,
+    /// Whether the job may make user namespaces.
+    pub nested_namespaces: bool,
     /// Host name.
     pub hostname: Option<CString>,
     /// The tree.
@@ -354,6 +356,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             uid: format!("{} {} 1\n", job.user.uid, caller.uid).into_bytes(),
             gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),
         },
+        nested_namespaces: !tree.names_held,
         hostname: job
             .hostname
             .as_ref()

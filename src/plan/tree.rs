@@ -24,6 +24,7 @@ pub(super) struct Tree {
     pub(super) slots: usize,
     pub(super) scratch: Option<Slot>,
     pub(super) home: Option<AbsPath>,
+    pub(super) names_held: bool,
     pub(super) warnings: Vec<Notice>,
     pub(super) degraded: Vec<Notice>,
 }
@@ -73,6 +74,8 @@ pub(super) struct Builder<'a> {
     pub(super) layers: usize,
     pub(super) overlays: bool,
     pub(super) pointer: Option<String>,
+    /// Whether a protected directory has its name in one that the job can write.
+    names_held: bool,
     /// Mounts that go over the fresh /proc.
     pub(super) over_proc: Vec<(Slot, AbsPath)>,
     pub(super) warnings: Vec<Notice>,
@@ -120,6 +123,7 @@ impl<'a> Builder<'a> {
             layers: 0,
             overlays: false,
             pointer: None,
+            names_held: false,
             over_proc: Vec::new(),
             warnings: Vec::new(),
             degraded: Vec::new(),
@@ -313,6 +317,7 @@ impl<'a> Builder<'a> {
             slots: self.slots,
             scratch: memory.then_some(self.memory),
             home,
+            names_held: self.names_held,
             warnings: self.warnings,
             degraded: self.degraded,
         }
@@ -472,6 +477,12 @@ impl<'a> Builder<'a> {
             Some(_) => IfAbsent::Fail,
             None => self.may_vanish(),
         };
+        if let (Some(_), Area::Host(Mode::FullAccess)) = (&directory.at, &area)
+            && directory.mode != Mode::FullAccess
+        {
+            self.hold_names(&top, path);
+        }
+        let (top, area) = self.area(path);
         match (directory.mode, area) {
             (Mode::Hidden, _) => {
                 let bits = self.bits(path);
@@ -500,6 +511,30 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A job that may write a directory may rename what is in it, a protected directory or one on the way to it, and give
+    /// the name to something else, which the host then takes for what was protected. A mount point of one's own mount
+    /// namespace cannot be renamed, so each directory on the way becomes one; and the job gets no other mount namespace.
+    fn hold_names(&mut self, top: &AbsPath, path: &AbsPath) {
+        let mut way = Vec::new();
+        let mut above = path.parent();
+        while let Some(at) = above.filter(|at| at != top) {
+            above = at.parent();
+            way.push(at);
+        }
+        for at in way.iter().rev() {
+            self.show(at, Mode::FullAccess, IfAbsent::Fail);
+        }
+        if !self.names_held {
+            self.names_held = true;
+            let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces.";
+            self.warnings.push(Notice::new(
+                "no-nested-namespaces",
+                Some(path.bytes()),
+                message,
+            ));
+        }
     }
 
     fn under_overlay(&self, path: &AbsPath) -> bool {

@@ -1,11 +1,11 @@
 //! Every mount call against every mount of the container, by everybody whom a job can become, and in every kind of tree: what
 //! covers something must not be taken away, and no attribute either.
 
-use crate::common::{answer, with};
+use crate::common::{answer, probe_job, probed, with};
 use crate::support::{Fresh, Run, probe, run_in_namespace};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
-const ROOTS: [&str; 4] = ["overlay", "read-only", "hidden", "full-access"];
 const TOKEN: &str = "hidden-content";
 
 /// Who carries an attack out: fields of the job, and whether the probe enters namespaces of its own first.
@@ -37,6 +37,14 @@ fn identities() -> Vec<Identity> {
 /// A directory with one subdirectory for each mode, a mount of the host in each, and in some the token that no job may see.
 struct Scene {
     directory: Fresh,
+    /// A directory in /tmp, which is hidden without being named.
+    hidden_by_default: PathBuf,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _left = std::fs::remove_dir_all(&self.hidden_by_default);
+    }
 }
 
 /// Files that hold the token, and why they are not to be seen: hidden, in a mount in a hidden directory, or below a mount.
@@ -57,11 +65,23 @@ impl Scene {
                 if name == "hidden" { TOKEN } else { "seen" },
             );
         }
-        Self { directory }
+        let name = directory.path().file_name().unwrap();
+        let hidden_by_default = Path::new("/tmp").join(name);
+        std::fs::create_dir(&hidden_by_default).unwrap();
+        std::fs::write(hidden_by_default.join("f"), TOKEN).unwrap();
+        Self {
+            directory,
+            hidden_by_default,
+        }
     }
 
-    fn directories(&self, root: &str) -> Value {
+    /// Where something named is protected inside a full-access directory there are no nested namespaces; there nothing is
+    /// named.
+    fn directories(&self, root: &str, nested: bool) -> Value {
         let mut directories = json!({"/": root});
+        if root == "full-access" && nested {
+            return directories;
+        }
         for mode in ["hidden", "read-only", "overlay", "full-access"] {
             directories[format!("{}/{mode}", self.directory.str())] = json!(mode);
         }
@@ -73,15 +93,15 @@ impl Scene {
     }
 
     /// Runs a probe among the mounts. The mount tables of the host before and after are compared.
-    fn run(&self, root: &str, words: &[&str], fields: &Value) -> Run {
-        let probe = probe();
-        let argv: Vec<&str> = std::iter::once(probe.to_str().unwrap())
-            .chain(words.iter().copied())
+    fn run(&self, root: &str, way: &str, fields: &Value) -> Run {
+        let nested = way == "nested";
+        let secrets = self.secrets(root, nested);
+        let words: Vec<&str> = ["attack-mounts", way, TOKEN]
+            .into_iter()
+            .chain(secrets.iter().map(String::as_str))
             .collect();
-        let job = with(
-            json!({"argv": argv, "cwd": "/", "directories": self.directories(root)}),
-            fields,
-        );
+        let directories = json!({"directories": self.directories(root, nested)});
+        let job = probe_job(&words, &with(directories, fields));
         let before = self.directory.snapshot();
         let setup = format!(
             r#"cd '{}'; for d in *; do mount -t tmpfs -o noexec,nosuid none $d/m; echo seen > $d/m/f; done; echo {TOKEN} > hidden/m/f
@@ -101,11 +121,16 @@ impl Scene {
         run
     }
 
-    fn secrets(&self) -> Vec<String> {
-        SECRETS
-            .iter()
-            .map(|name| format!("{}/{name}", self.directory.str()))
-            .collect()
+    fn secrets(&self, root: &str, nested: bool) -> Vec<String> {
+        let mut secrets = vec![format!("{}/f", self.hidden_by_default.display())];
+        if !(root == "full-access" && nested) {
+            secrets.extend(
+                SECRETS
+                    .iter()
+                    .map(|name| format!("{}/{name}", self.directory.str())),
+            );
+        }
+        secrets
     }
 }
 
@@ -121,10 +146,7 @@ impl Scene {
 fn attack(root: &str) {
     for identity in identities() {
         let scene = Scene::new();
-        let secrets = scene.secrets();
-        let mut words = vec!["attack-mounts", identity.way, TOKEN];
-        words.extend(secrets.iter().map(String::as_str));
-        let run = scene.run(root, &words, &identity.fields);
+        let run = scene.run(root, identity.way, &identity.fields);
         let seen = answer(run.exited(0));
         let who = format!("{} of a {root} root: {seen:#}\n{run}", identity.name);
         assert_eq!(seen["broken"], json!([]), "{who}");
@@ -186,4 +208,58 @@ fn mounts_of_a_hidden_root_can_be_neither_removed_nor_changed_nor_looked_below()
 #[test]
 fn mounts_of_a_full_access_root_can_be_neither_removed_nor_changed_nor_looked_below() {
     attack("full-access");
+}
+
+/// The name of a directory belongs to what is around it: where that has full access, a job that cannot change a read-only
+/// directory could rename it, or what lies above it, and make another of the same name, which the host then takes for the
+/// protected one (`.git`, say, with hooks). The kernel refuses to rename a mount point (EBUSY in rename(2)), but only one of the
+/// caller's own mount namespace, and in a nested one that has left all mounts behind it is a directory like others. So what is
+/// on the way is a mount point too, and there is no nested user namespace in such a job (namespaces(7),
+/// /proc/sys/user/max_user_namespaces).
+#[test]
+fn mounts_in_a_full_access_directory_keep_their_names() {
+    for root in ["overlay", "read-only", "hidden", "full-access"] {
+        let directory = Fresh::new();
+        let names = [
+            "hidden",
+            "read-only",
+            "overlay",
+            "empty",
+            "way/to/read-only",
+            "way/too/hidden",
+        ];
+        for name in names {
+            if name == "empty" {
+                std::fs::create_dir(directory.path().join(name)).unwrap();
+            } else {
+                directory.file(&format!("{name}/f"), "guarded");
+            }
+        }
+        directory.file("way/f", "open");
+        let before = directory.snapshot();
+        let d = directory.str();
+        let mut directories = json!({"/": root, d: "full-access"});
+        if root == "hidden" {
+            directories[probe().parent().unwrap().to_str().unwrap()] = json!("read-only");
+        }
+        for name in names {
+            let mode = name.rsplit('/').next().unwrap();
+            let mode = if mode == "empty" { "hidden" } else { mode };
+            directories[format!("{d}/{name}")] = json!(mode);
+        }
+        let fields = json!({"directories": directories});
+        let words: Vec<&str> = ["take-names", d].into_iter().chain(names).collect();
+        let seen = probed(&words, &fields);
+        assert_eq!(directory.snapshot(), before, "{root}: {seen:#}");
+        assert_eq!(seen["plain"], json!([]), "{root}: {seen:#}");
+        for way in ["nested", "without"] {
+            assert_eq!(seen[way]["entered"], false, "{root}: {seen:#}");
+        }
+        // What full access is for still works, beside and on the way.
+        for name in ["new", "way/f", "way/to/new"] {
+            let path = format!("{d}/{name}");
+            let written = probed(&["open", &path, "wr,creat"], &fields);
+            assert_eq!(written["errno"], Value::Null, "{root}, {name}: {written}");
+        }
+    }
 }

@@ -163,10 +163,13 @@ fn await_writer(image: &Image) -> Done {
 fn write_id_maps(plan: &Plan) -> Done {
     let files = [
         (c"/proc/self/setgroups", b"deny".as_slice()),
-        (c"/proc/self/uid_map", &plan.id_maps.uid),
-        (c"/proc/self/gid_map", &plan.id_maps.gid),
+        (c"/proc/self/uid_map", plan.id_maps.uid.as_slice()),
+        (c"/proc/self/gid_map", plan.id_maps.gid.as_slice()),
     ];
-    for (path, text) in files {
+    // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
+    let limit = (!plan.nested_namespaces)
+        .then_some((c"/proc/sys/user/max_user_namespaces", b"0".as_slice()));
+    for (path, text) in files.into_iter().chain(limit) {
         let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(
             Phase::IdMaps,
             0,
