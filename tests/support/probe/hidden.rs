@@ -13,8 +13,8 @@ const OPENAT2: c_long = 437;
 
 pub(crate) const HELP: &str = "\
   hunt TOKEN FILE..           looks for FILEs by every other way that leads to a file; lists where TOKEN was read
-  open-handles plain|nested TOKEN TYPE:HEX PLACE..
-                              opens a file by its handle, with PLACEs and every mount as the file system it is on
+  open-handles plain|nested TOKEN TYPE:HEX,.. PLACE..
+                              opens files, and files named f in directories, by handles, with PLACEs and every mount as the file system it is on
   devices plain|nested MAJOR MINOR PLACE..
                               opens, makes and mounts block devices; lists what worked
   find NAME PLACE.. in TOP..  makes a file of that name in PLACEs, and lists every path of that name below TOPs, but in procfs
@@ -27,8 +27,8 @@ pub(crate) const HELP: &str = "\
 pub(crate) fn act(words: &[&str]) -> Option<Value> {
     match *words {
         ["hunt", token, ref files @ ..] => Some(hunt(token, files)),
-        ["open-handles", way, token, handle, ref places @ ..] => {
-            Some(in_fork(|| open_handles(way, token, handle, places)))
+        ["open-handles", way, token, handles, ref places @ ..] => {
+            Some(in_fork(|| open_handles(way, token, handles, places)))
         }
         ["devices", way, major, minor, ref places @ ..] => {
             Some(in_fork(|| devices(way, [major, minor], places)))
@@ -270,27 +270,27 @@ fn layers(hunt: &mut Hunt<'_>) {
     }
 }
 
-/// open_by_handle_at(2) as `shocker` did.
-fn open_handles(way: &str, token: &str, handle: &str, places: &[&str]) -> Value {
-    if way == "nested" && enter_namespaces().is_err() {
-        return json!({"tried": 0, "seen": ["no namespace of its own"]});
-    }
+/// `struct file_handle`: the number of bytes, the type, the bytes.
+fn packed(handle: &str) -> u64 {
     let (kind, hex) = handle.split_once(':').expect("TYPE:HEX");
     let bytes: Vec<u8> = (0..hex.len() / 2)
         .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hexadecimal"))
         .collect();
     let kind: i32 = kind.parse().expect("a number");
-    // struct file_handle: the number of bytes, the type, the bytes.
-    let mut packed = Vec::new();
-    packed.extend(
-        u32::try_from(bytes.len())
-            .expect("it is short")
-            .to_ne_bytes(),
-    );
-    packed.extend(kind.to_ne_bytes());
-    packed.extend(&bytes);
+    let count = u32::try_from(bytes.len()).expect("it is short");
+    let packed = [&count.to_ne_bytes()[..], &kind.to_ne_bytes(), &bytes].concat();
     let packed: *const u8 = packed.leak().as_ptr();
-    let packed = packed.expose_provenance() as u64;
+    packed.expose_provenance() as u64
+}
+
+/// open_by_handle_at(2) as `shocker` did.
+fn open_handles(way: &str, token: &str, handles: &str, places: &[&str]) -> Value {
+    if way == "nested"
+        && let Err(errno) = enter_namespaces()
+    {
+        return json!({"tried": 0, "seen": [format!("no namespace of its own: {errno:?}")]});
+    }
+    let handles: Vec<u64> = handles.split(',').map(packed).collect();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = table.lines().filter_map(|line| line.split(' ').nth(4));
     let mut hunt = Hunt {
@@ -303,17 +303,24 @@ fn open_handles(way: &str, token: &str, handle: &str, places: &[&str]) -> Value 
         let Ok(on) = fs::File::open(place) else {
             continue;
         };
-        for flags in [
-            libc::O_RDONLY,
-            libc::O_RDONLY | libc::O_DIRECTORY,
+        let ways = [
+            0,
+            libc::O_DIRECTORY,
             libc::O_PATH,
-        ] {
-            let opened = call(
-                libc::SYS_open_by_handle_at,
-                &[on.as_raw_fd() as u64, packed, flags as u64],
-            );
+            libc::O_PATH | libc::O_DIRECTORY,
+        ];
+        for (handle, flags) in handles
+            .iter()
+            .flat_map(|handle| ways.map(|way| (*handle, way)))
+        {
+            let arguments = [on.as_raw_fd() as u64, handle, flags as u64];
+            let opened = call(libc::SYS_open_by_handle_at, &arguments);
             let said = opened.map_or_else(|errno| format!("{errno:?}"), |_| "done".to_owned());
             *errnos.entry(said).or_default() += 1;
+            if let Ok(fd) = opened {
+                hunt.look(format!("/proc/self/fd/{fd}"));
+                hunt.look(format!("/proc/self/fd/{fd}/f"));
+            }
             hunt.opened(format!("handle on {place}"), opened);
         }
     }
@@ -323,8 +330,10 @@ fn open_handles(way: &str, token: &str, handle: &str, places: &[&str]) -> Value 
 fn devices(way: &str, number: [&str; 2], places: &[&str]) -> Value {
     let mut worked = Vec::new();
     let mut tried = 0;
-    if way == "nested" && enter_namespaces().is_err() {
-        worked.push("no namespace of its own".to_owned());
+    if way == "nested"
+        && let Err(errno) = enter_namespaces()
+    {
+        worked.push(format!("no namespace of its own: {errno:?}"));
     }
     let number = number.map(|text| text.parse::<u32>().expect("a number"));
     let device = libc::makedev(number[0], number[1]);
