@@ -1,7 +1,7 @@
 //! What is hidden stays hidden, whatever way is taken to it.
 
 use crate::common::{answer, probe_job, probed};
-use crate::support::{Fresh, probe, run, skip, stdbox};
+use crate::support::{Fresh, probe, run, run_with, skip, stdbox};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -46,7 +46,7 @@ fn scene() -> Fresh {
 
 /// `..` from every place around, links that were there before or are made by the job, `/proc/PID/{root,cwd,exe,fd,map_files}`
 /// of every process, /dev/fd, O_PATH descriptors, every way of openat2(2), hard links, renames of the file, of the directory
-/// and in exchange for another one, and the layers that the mount table names. A hidden directory is another directory,
+/// and in exchange for another one, and the layers that the mount table names; stdbox was started in the hidden directory. A hidden directory is another directory,
 /// mounted over the host's, so no name leads to what is below: path_resolution(7), proc(5).
 #[test]
 fn hidden_files_cannot_be_reached_by_any_other_way() {
@@ -68,7 +68,12 @@ fn hidden_files_cannot_be_reached_by_any_other_way() {
             let token = token(&scene);
             let mut words = vec!["hunt", token.as_str()];
             words.extend(files.iter().map(String::as_str));
-            let seen = probed(&words, &json!({"directories": directories(root, &more)}));
+            let job = probe_job(&words, &json!({"directories": directories(root, &more)}));
+            // stdbox itself stands in the hidden directory, so its first process inside does, too.
+            let run = run_with(job.to_string().as_bytes(), &[], |stdbox| {
+                stdbox.current_dir(scene.path().join("secret"));
+            });
+            let seen = answer(run.exited(0));
             assert_eq!(seen["seen"], json!([]), "{mode} in {root}: {seen:#}");
             assert!(
                 seen["tried"].as_u64() >= Some(1000),

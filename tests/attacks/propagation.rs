@@ -42,9 +42,11 @@ fn propagate(root: &str) {
             let setup = format!(
                 r#"D='{d}'; C='{c}'; mount -t tmpfs none "$D/m"; mkdir "$D/m/out"; echo seen > "$D/m/f"
                 mount -t tmpfs none "$D/over"; echo over > "$D/over/f"; mount --make-rshared /; exec 3<&0
+                cp /proc/self/mountinfo "$C/before"
                 {start} <&3 & pid=$!
                 n=0; while ! [ -e "$C/ready" ] && [ $n -lt 2000 ]; do sleep 0.01; n=$((n+1)); done
                 for d in out m/out; do mount -t tmpfs outer "$D/$d"; echo outer > "$D/$d/f"; done
+                grep -v -e ' tmpfs outer ' /proc/self/mountinfo | diff "$C/before" - >&2 || true
                 umount "$D/over"
                 ls -A "$D/in" >&2; grep -c inner /proc/self/mountinfo >&2 || true
                 touch "$C/go"; wait $pid"#

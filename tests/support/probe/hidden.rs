@@ -109,6 +109,9 @@ fn hunt(token: &str, files: &[&str]) -> Value {
         }
         for link in ["root", "cwd", "exe"] {
             for file in files {
+                // The working directory may be the very place that is hidden.
+                let name = Path::new(file).file_name().unwrap_or_default();
+                hunt.look(process.join(link).join(name));
                 let up = "../".repeat(32);
                 hunt.look(format!("{}/{link}{file}", process.display()));
                 hunt.look(format!("{}/{link}/{up}{file}", process.display()));
