@@ -15,10 +15,10 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
     let mut first = 0;
     for keep in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
         // What cannot be closed would only be open for longer.
-        let _unsupported = fd::close_range(first, keep.saturating_sub(1), false);
+        let _unsupported = fd::close_range(first, keep.saturating_sub(1));
         first = keep + 1;
     }
-    let _unsupported = fd::close_range(first, u32::MAX, false);
+    let _unsupported = fd::close_range(first, u32::MAX);
     // It has none already, but for an init that stands outside the target's own pid namespace.
     if process::drop_capabilities().is_err() {
         process::exit(1);

@@ -139,7 +139,10 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         process::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))?;
         fd::close(socket);
     }
-    steps::run(plan, image, slots)
+    steps::run(plan, image, slots)?;
+    // Where the tree is used in place this is still the caller's directory, below whatever is mounted over it, and
+    // /proc/self/cwd in a path of the job would lead there.
+    process::chdir(c"/").map_err(fault(Phase::Cwd, 0, Call::ChDir))
 }
 
 /// Opens the named pipe again, this time waiting for a writer as every program would. It is done here, since this process

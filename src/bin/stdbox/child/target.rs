@@ -60,7 +60,7 @@ const fn resource(limit: Rlimit) -> u32 {
     }
 }
 
-/// The standard streams and the kept descriptors stay; everything else goes with `execve`.
+/// The standard streams and the kept descriptors stay; everything else goes.
 fn descriptors(plan: &Plan, image: &Image) -> Done {
     for (number, &stream) in (0..).zip(&image.streams) {
         fd::dup_onto(stream, number).map_err(fault(
@@ -79,17 +79,27 @@ fn descriptors(plan: &Plan, image: &Image) -> Done {
         ))?;
         fd::dup_onto(own, *number).map_err(fault(Phase::Descriptors, index, Call::Dup))?;
     }
+    // Closed now, not only by `execve`: the working directory and the program are looked up before that, and their paths
+    // may lead through /proc/self/fd to any descriptor that is still open.
+    let records = image.records.unsigned_abs();
+    let close = |first: u32, last: u32| {
+        let failed = fault(Phase::Descriptors, last, Call::CloseRange);
+        if (first..=last).contains(&records) {
+            // The one that says what fails is close-on-exec.
+            fd::close_range(first, records - 1)
+                .and_then(|()| fd::close_range(records + 1, last))
+                .map_err(failed)
+        } else {
+            fd::close_range(first, last).map_err(failed)
+        }
+    };
     let mut first = 3;
     for &kept in &plan.fds {
         let kept = kept.unsigned_abs();
-        fd::close_range(first, kept.saturating_sub(1), true).map_err(fault(
-            Phase::Descriptors,
-            kept,
-            Call::CloseRange,
-        ))?;
+        close(first, kept.saturating_sub(1))?;
         first = kept + 1;
     }
-    fd::close_range(first, u32::MAX, true).map_err(fault(Phase::Descriptors, 0, Call::CloseRange))
+    close(first, u32::MAX)
 }
 
 /// Tries the candidates as execvp(3) does: what is missing is passed over, what is refused is remembered.

@@ -67,15 +67,15 @@ pub(crate) fn close(fd: c_int) {
     let _ = unsafe { libc::close(fd) };
 }
 
-/// Closes a range of descriptors, or marks them close-on-exec.
+/// Closes a range of descriptors.
 ///
 /// # References
 /// close_range(2)
-pub(crate) fn close_range(first: c_uint, last: c_uint, on_exec: bool) -> Result<(), Errno> {
+pub(crate) fn close_range(first: c_uint, last: c_uint) -> Result<(), Errno> {
     if first > last {
         return Ok(());
     }
-    let flags: c_uint = if on_exec { 4 } else { 0 };
+    let flags: c_uint = 0;
     // SAFETY: no memory is passed; the child owns every descriptor of its own table.
     check(unsafe { libc::syscall(SYS_CLOSE_RANGE, first, last, flags) }).map(drop)
 }
