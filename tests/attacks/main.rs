@@ -21,7 +21,13 @@
 mod support;
 
 mod common;
+mod descriptors;
 mod hidden;
+mod identity;
+mod inspection;
 mod mounts;
+mod program;
 mod propagation;
 mod races;
+mod settings;
+mod terminal;

@@ -1,6 +1,6 @@
 //! Working directories and kept descriptors that point below what the container covers.
 
-use crate::common::{job, scripted, shell};
+use crate::common::{job, scripted};
 use crate::support::{Fresh, Run};
 use serde_json::{Value, json};
 
@@ -180,39 +180,6 @@ fn kept_file_descriptor_is_the_file_that_was_passed() {
         "hosthost0 1 2 3 7 8 closed\nclosed\n",
         "{run}"
     );
-}
-
-#[test]
-fn stdin_that_is_a_directory_leads_to_the_containers_version() {
-    for root in ROOTS {
-        for mode in ["hidden", "overlay", "read-only"] {
-            let directory = secrets();
-            let d = format!("{}/d", directory.str());
-            let job = job(
-                "cd /proc/self/fd/0/ && ls -A; cat ../d/secret 2>/dev/null; ( echo job > secret ) 2>/dev/null; true",
-                &[],
-                &json!({"stdin": "inherit", "directories": {"/": root, d.as_str(): mode}}),
-            );
-            let spec = Fresh::new();
-            let file = spec.file("job", &job.to_string());
-            let (output, errors, _) = shell(
-                &format!("\"$STDBOX\" --spec '{}' < '{d}'", file.display()),
-                "",
-            );
-            let run = Run {
-                report: serde_json::from_str(&output).unwrap_or(Value::Null),
-                status: None,
-                complaint: errors,
-            };
-            let expected = if mode == "hidden" {
-                ""
-            } else {
-                "secret\nsub\nhost"
-            };
-            assert_eq!(run.exited(0).stdout(), expected, "{root} {mode}: {run}");
-            secrets_snapshot(&directory);
-        }
-    }
 }
 
 /// The root itself as a descriptor, and one that was removed.
