@@ -259,6 +259,9 @@ pub struct IdMaps {
 pub struct Plan {
     /// Whether the network namespace is the container's own.
     pub own_network: bool,
+    /// Whether the target may make no control group namespace: in one of its own it could mount the host's control groups,
+    /// whose files the real root may write.
+    pub closed_cgroups: bool,
     /// Id maps.
     pub id_maps: IdMaps,
     /// Whether the job may make user namespaces.
@@ -352,6 +355,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let caller = &facts.caller;
     Ok(Plan {
         own_network: !job.host_network,
+        closed_cgroups: facts.caller.real_root,
         id_maps: IdMaps {
             uid: format!("{} {} 1\n", job.user.uid, caller.uid).into_bytes(),
             gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),

@@ -176,7 +176,12 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
     } else {
         0
     };
-    let (init, pidfd) = process::clone(process::NAMESPACES | network)?;
+    let namespaces = process::NAMESPACES | network;
+    let (init, pidfd) = match process::clone(namespaces) {
+        // A container around this one may have no more control group namespaces; then its own is this one's too.
+        Err(Errno::ENOSPC) => process::clone(namespaces & !libc::CLONE_NEWCGROUP)?,
+        made => made?,
+    };
     if init == 0 {
         alloc::arm();
         child::run(plan, &image, &mut slots);

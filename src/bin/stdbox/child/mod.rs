@@ -87,6 +87,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
     process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
     write_id_maps(plan)?;
+    if plan.closed_cgroups {
+        close_cgroups()?;
+    }
     if image.stdin_is_fifo {
         await_writer(image)?;
     }
@@ -160,6 +163,20 @@ fn await_writer(image: &Image) -> Done {
     fd::dup_onto(opened, stdin).map_err(fault(Phase::Descriptors, 0, Call::Dup))?;
     fd::close(opened);
     Ok(())
+}
+
+/// No more control group namespaces below this user namespace: namespaces(7), "The /proc/sys/user directory". Where these
+/// settings are read-only, an outer container has done it.
+fn close_cgroups() -> Done {
+    let path = c"/proc/sys/user/max_cgroup_namespaces";
+    let file = match fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0) {
+        Ok(file) => file,
+        Err(Errno::EROFS | Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(fault(Phase::Init, 0, Call::Open)(errno)),
+    };
+    let written = fd::write_all(file, b"0").map_err(fault(Phase::Init, 0, Call::Write));
+    fd::close(file);
+    written
 }
 
 /// An unprivileged process may map its own ids only, and must give up setgroups(2) first: user_namespaces(7).
