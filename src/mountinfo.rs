@@ -1,7 +1,8 @@
 //! The mount table as `/proc/self/mountinfo` has it (proc_pid_mountinfo(5)). Ring 0.
 //!
 //! It is read to decide where an overlay must be split and where it cannot be one. It may be out of date when the container
-//! is built, so nothing that protects the host follows from it.
+//! is built, so what a mode promises does not follow from it. One thing more than that does: where the real root asks for full
+//! access to a tree, the kernel's own file systems in it are read-only.
 
 use crate::text::AbsPath;
 use std::collections::BTreeMap;
@@ -85,6 +86,13 @@ impl MountTable {
     #[must_use]
     pub fn get(&self, id: MountId) -> Option<&Mount> {
         self.mounts.get(&id)
+    }
+
+    /// The mounts that are visible at the very place where they were mounted.
+    pub fn visible(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts
+            .values()
+            .filter(|mount| self.holding(&mount.at) == mount.id)
     }
 
     /// The mount that is visible at exactly this place on `mount`: the topmost of those stacked there.

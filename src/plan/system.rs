@@ -275,6 +275,42 @@ pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
     }
 }
 
+/// File systems whose files are settings of the kernel.
+const SETTINGS: [&[u8]; 12] = [
+    b"proc",
+    b"sysfs",
+    b"cgroup",
+    b"cgroup2",
+    b"debugfs",
+    b"tracefs",
+    b"securityfs",
+    b"configfs",
+    b"binfmt_misc",
+    b"bpf",
+    b"efivarfs",
+    b"pstore",
+];
+
+/// Where else the host has them, as for a chroot: the real root may write them by its uid alone, and a tree that it may write
+/// does not mean these. A job that names the very mount gets what it says.
+pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
+    let mut modes = b.directories.values().map(|directory| directory.mode);
+    if !b.facts.caller.real_root || !modes.any(|mode| mode == Mode::FullAccess) {
+        return;
+    }
+    let Some(table) = b.table() else { return };
+    let usual = ["/proc", "/sys", "/dev"].map(AbsPath::fixed);
+    for mount in table.visible() {
+        if SETTINGS.contains(&mount.fstype.as_slice())
+            && !usual.iter().any(|top| top.contains(&mount.at))
+            && b.mode_of(&mount.at) == Mode::FullAccess
+            && b.is_directory(&mount.at)
+        {
+            b.imply(mount.at.clone(), Mode::ReadOnly);
+        }
+    }
+}
+
 /// Writable memory where the host has it.
 pub(super) const RUN_SHM: &str = "/run/shm";
 

@@ -180,6 +180,7 @@ impl<'a> Builder<'a> {
         }
         system::name_resolution(self);
         system::settle_home(self);
+        system::settings_elsewhere(self);
         Ok(())
     }
 

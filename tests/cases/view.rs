@@ -925,6 +925,21 @@ impl View<'_> {
                 also(home.clone(), Expect::Fresh);
             }
         }
+        // Settings of the kernel, in a tree that the real root may write.
+        for (i, mount) in self.host.mounts.iter().enumerate() {
+            let usual = ["/proc", "/sys", "/dev"]
+                .iter()
+                .any(|top| path(top).contains(&mount.at));
+            if self.host.caller.real_root
+                && ["cgroup", "cgroup2", "sysfs", "proc"].contains(&mount.fstype.as_str())
+                && !usual
+                && self.host.holding(&mount.at) == i
+                && self.host.is_directory(&mount.at)
+                && mode_of(&mount.at) == Mode::FullAccess
+            {
+                also(mount.at.clone(), Expect::Mode(Mode::ReadOnly));
+            }
+        }
         expect.extend(named.into_iter().map(|(at, mode)| (at, Expect::Mode(mode))));
         expect.insert(path("/proc"), Expect::Free);
         if let Some((scratch, _)) = &self.host.scratch {
