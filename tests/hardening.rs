@@ -22,12 +22,10 @@ use nix::libc::{self, c_int};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Fresh, Run, probe, root, run, run_with, shell, skip, stdbox};
+use support::{Fresh, Run, probe, run, run_with, shell, skip};
 
 const NONE: &str = "0000000000000000";
 

@@ -61,8 +61,8 @@ fn prepared(
 /// Opens something of every kind under every free number up to 63 and some high ones, then lowers the limit of descriptors
 /// below those, by which a loop over the allowed numbers would miss them.
 fn leak() -> io::Result<()> {
-    // SAFETY: every call gets constants or memory that outlives it.
     let make = |kind: usize| -> c_int {
+        // SAFETY: every call gets constants.
         unsafe {
             match kind % 10 {
                 0 => libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY),

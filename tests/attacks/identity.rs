@@ -123,7 +123,7 @@ fn copy_of_probe(scene: &Fresh) -> PathBuf {
 /// Set-user-ID files: one of the host's that belongs to the caller, one that belongs to another user, copies that the job
 /// makes on every file system that it can write, and those that the system comes with.
 ///
-/// Shows that none of them changes an id or gives a capability, in any mode: execve(2), mount(2) MS_NOSUID, CVE-2013-1956 and
+/// Shows that none of them changes an id or gives a capability, in any mode: execve(2), mount(2) MS_NOSUID,
 /// CVE-2014-4014 (set-ids and user namespaces).
 #[test]
 fn target_gains_nothing_from_a_setuid_program() {

@@ -146,7 +146,12 @@ fn init_has_no_file_in_proc_that_opens() {
 #[test]
 fn init_cannot_be_limited_starved_or_joined() {
     let probe = probe();
-    for own in ["", "unshare -U", "unshare -Um", "setsid -w"] {
+    for own in [
+        "",
+        "unshare -U --keep-caps",
+        "unshare -Um --keep-caps",
+        "setsid -w",
+    ] {
         for fields in [
             json!({}),
             json!({"user": {"uid": 0, "gid": 0}}),

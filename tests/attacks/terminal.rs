@@ -251,27 +251,32 @@ fn terminal_injection_from_a_nested_namespace_is_refused() {
 #[test]
 fn terminal_of_the_caller_is_not_the_targets_even_without_the_filter() {
     let take = 0x540e; // TIOCSCTTY
-    let lines: Vec<String> = ["", "setsid -w ", "unshare -U ", "unshare -Upf setsid -w "]
-        .iter()
-        .flat_map(|own| {
-            [
-                ioctl(0, TIOCSTI),
-                ioctl(7, TIOCLINUX),
-                ioctl(0, take),
-                "PROBE open /dev/tty rdwr".into(),
-                "PROBE ioctl 5 0x5412 5<>/proc/self/fd/0".into(),
-            ]
-            .map(|line| {
-                let (command, open) = line.split_once(" 5<").unwrap_or((&line, ""));
-                let open = if open.is_empty() {
-                    open.into()
-                } else {
-                    format!(" 5<{open}")
-                };
-                format!("{own}{command}{open}")
-            })
+    let lines: Vec<String> = [
+        "",
+        "setsid -w ",
+        "unshare -U --keep-caps ",
+        "unshare -Upf --keep-caps setsid -w ",
+    ]
+    .iter()
+    .flat_map(|own| {
+        [
+            ioctl(0, TIOCSTI),
+            ioctl(7, TIOCLINUX),
+            ioctl(0, take),
+            "PROBE open /dev/tty rdwr".into(),
+            "PROBE ioctl 5 0x5412 5<>/proc/self/fd/0".into(),
+        ]
+        .map(|line| {
+            let (command, open) = line.split_once(" 5<").unwrap_or((&line, ""));
+            let open = if open.is_empty() {
+                open.into()
+            } else {
+                format!(" 5<{open}")
+            };
+            format!("{own}{command}{open}")
         })
-        .collect();
+    })
+    .collect();
     for fields in [
         json!({"seccomp": "off"}),
         json!({"seccomp": "off", "init": false}),

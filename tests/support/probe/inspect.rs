@@ -1,6 +1,6 @@
 //! What a target may try against other processes, their descriptors and its own program.
 
-use super::{buffer, checked, fork, kill, low_memory, native, number, outcome, read, syscall};
+use super::{buffer, fork, kill, low_memory, native, number, outcome, read, syscall};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, c_ulong};
 use serde_json::{Map, Value, json};
@@ -287,16 +287,18 @@ fn forge_all(signal: c_int) -> Value {
 /// The kernel itself sends it, when something happens to a file that is said to belong to pid 1.
 fn by_file(signal: c_int) -> Value {
     let mut ends = [-1; 2];
-    // SAFETY: there is room for two descriptors; the other calls take numbers.
-    let owned = unsafe {
-        libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr());
-        let owned = libc::fcntl(ends[0], libc::F_SETOWN, 1);
-        libc::fcntl(ends[0], 10 /* F_SETSIG */, signal);
-        libc::fcntl(ends[0], libc::F_SETFL, libc::O_ASYNC);
-        libc::write(ends[1], c"x".as_ptr().cast(), 1);
-        owned
+    let stream = libc::SOCK_STREAM;
+    // SAFETY: there is room for two descriptors.
+    unsafe { libc::socketpair(libc::AF_UNIX, stream, 0, ends.as_mut_ptr()) };
+    let [owner, other] = ends.map(|fd| fd as u64);
+    let set = |what: c_int, value: c_int| {
+        native(libc::SYS_fcntl as u64, &[owner, what as u64, value as u64])
     };
-    checked(owned.into())
+    let owned = set(libc::F_SETOWN, 1);
+    set(10 /* F_SETSIG */, signal);
+    set(libc::F_SETFL, libc::O_ASYNC);
+    native(libc::SYS_write as u64, &[other, low_memory(b"x"), 1]);
+    owned
 }
 
 /// A child that asks for this signal at its end, and whose parent is, or becomes, pid 1.
