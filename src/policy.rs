@@ -17,6 +17,7 @@ pub use bpf::Instruction;
 
 use bpf::{Case, Section, Verdict};
 use calls::{Call, Column, Width};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What happens to a call.
@@ -234,14 +235,12 @@ pub fn compile(policy: &Policy, machine: Machine) -> Compiled {
 }
 
 fn unknown(rules: &[&Rule]) -> Vec<String> {
-    let mut unknown: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     let names = rules.iter().flat_map(|rule| rule.names.iter());
-    for name in names.filter(|name| Call::named(name).is_none()) {
-        if !unknown.iter().any(|known| known == name) {
-            unknown.push(name.to_owned());
-        }
-    }
-    unknown
+    names
+        .filter(|name| Call::named(name).is_none() && seen.insert(*name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A rule for one number: the number, the rule's place in the policy, and the call.

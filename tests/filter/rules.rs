@@ -326,6 +326,14 @@ fn names_that_no_machine_has_are_told_once_in_their_order() {
     let rules = rules.map(|name| one(name, Action::Errno(1), &[])).into();
     let compiled = compile(&deny_list(rules), Machine::X86_64);
     assert_eq!(compiled.unknown, ["zzz", "aaa"]);
+    // As many as a job has room for do not take minutes.
+    let names: Vec<String> = (0..200_000).map(|n| format!("n{n}")).collect();
+    let many = Rule {
+        names: Names::Given(Rc::new(names.clone())),
+        ..one("read", Action::Errno(1), &[])
+    };
+    let compiled = compile(&deny_list(vec![many]), Machine::X86_64);
+    assert_eq!(compiled.unknown, names);
 }
 
 #[test]
