@@ -11,7 +11,7 @@ pub mod builtin;
 pub mod calls;
 
 mod bpf;
-mod multiplexers;
+mod hidden;
 
 pub use bpf::Instruction;
 
@@ -206,8 +206,7 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(policy: &Policy, machine: Machine) -> Compiled {
     let [(native, column), (compat, compat_column)] = machine.abis();
-    let hidden = multiplexers::hidden(policy, compat_column);
-    let rules: Vec<&Rule> = policy.rules.iter().chain(&hidden).collect();
+    let rules: Vec<&Rule> = policy.rules.iter().collect();
     let unknown = unknown(&rules);
     let mut ranges = Ranges::new(policy, &rules, column, Call::width);
     let starts = Call::named("execve")
@@ -221,6 +220,8 @@ pub fn compile(policy: &Policy, machine: Machine) -> Compiled {
         ranges: ranges.0,
     }];
     if policy.compat {
+        let hidden = hidden::rules(policy, compat_column);
+        let rules: Vec<&Rule> = rules.into_iter().chain(&hidden).collect();
         let ranges = Ranges::new(policy, &rules, compat_column, Call::compat_width);
         sections.push(Section {
             architecture: compat,

@@ -87,7 +87,7 @@ pub fn default(init: bool) -> Policy {
 }
 
 /// Kernel keyrings, other processes' page faults, asynchronous calls that no filter sees, programs and counters inside the
-/// kernel, and the kernel itself.
+/// kernel, its log, and the kernel itself.
 const OUTSIDE: &[&str] = &[
     "add_key",
     "bpf",
@@ -106,6 +106,7 @@ const OUTSIDE: &[&str] = &[
     "query_module",
     "reboot",
     "request_key",
+    "syslog",
     "userfaultfd",
 ];
 

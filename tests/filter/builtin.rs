@@ -26,7 +26,7 @@ pub const NONE: u32 = u32::MAX;
 
 /// Name; numbers on x86_64, on x86 (asm/unistd_32.h), on aarch64 (asm-generic/unistd.h) and on arm
 /// (arch/arm/tools/syscall.tbl).
-const RULES: [(&str, [u32; 4], Rule); 29] = [
+const RULES: [(&str, [u32; 4], Rule); 30] = [
     ("add_key", [248, 286, 217, 309], Gone),
     ("bpf", [321, 357, 280, 386], Gone),
     ("create_module", [174, 127, NONE, NONE], Gone),
@@ -55,6 +55,7 @@ const RULES: [(&str, [u32; 4], Rule); 29] = [
     ("socket", [41, 359, 198, 281], Socket),
     ("socketcall", [NONE, 102, NONE, NONE], SocketCall),
     ("socketpair", [53, 360, 199, 288], Socket),
+    ("syslog", [103, 103, 116, 103], Gone),
     ("userfaultfd", [323, 374, 282, 388], Gone),
 ];
 

@@ -24,8 +24,8 @@ fn programs_take_few_instructions_per_number() {
         let strict = compile(&builtin::strict(true), machine);
         let engine = compile(&engine(name, Some([6, 1, 0]), &[]), machine);
         for (what, compiled, architecture, mean, most) in [
-            ("default", &default, native, 12_00, 30),
-            ("default", &default, compat, 12_00, 30),
+            ("default", &default, native, 12_00, 40),
+            ("default", &default, compat, 12_00, 40),
             ("strict", &strict, native, 14_00, 40),
             ("engine", &engine, native, 14_00, 40),
             ("engine", &engine, compat, 14_00, 40),

@@ -35,6 +35,8 @@ const HIDDEN: [Hidden; 2] = [
             ("recv", 10),
             ("sendto", 11),
             ("recvfrom", 12),
+            ("sendto", 9),
+            ("recvfrom", 10),
             ("shutdown", 13),
             ("setsockopt", 14),
             ("getsockopt", 15),
@@ -80,6 +82,64 @@ const SHORT_IDS: [(&str, &[u8]); 11] = [
     ("setreuid", &[0, 1]),
     ("setuid", &[0]),
 ];
+
+/// 32-bit calls whose names do not say whose work they do: whose, and how many of the first arguments they share.
+const ODD: [(&str, &str, u8); 33] = [
+    ("_llseek", "lseek", 1),
+    ("_newselect", "select", 6),
+    ("arm_fadvise64_64", "fadvise64", 1),
+    ("arm_sync_file_range", "sync_file_range", 1),
+    ("fadvise64_64", "fadvise64", 1),
+    ("fstatat64", "newfstatat", 6),
+    ("fstatfs64", "fstatfs", 1),
+    ("ftruncate64", "ftruncate", 1),
+    ("mmap2", "mmap", 5),
+    ("oldfstat", "fstat", 2),
+    ("oldlstat", "lstat", 2),
+    ("oldolduname", "uname", 1),
+    ("oldstat", "stat", 2),
+    ("olduname", "uname", 1),
+    ("readdir", "getdents", 1),
+    ("recv", "recvfrom", 4),
+    ("send", "sendto", 4),
+    ("sgetmask", "rt_sigprocmask", 0),
+    ("sigaction", "rt_sigaction", 3),
+    ("signal", "rt_sigaction", 1),
+    ("sigpending", "rt_sigpending", 1),
+    ("sigprocmask", "rt_sigprocmask", 3),
+    ("sigreturn", "rt_sigreturn", 0),
+    ("sigsuspend", "rt_sigsuspend", 0),
+    ("ssetmask", "rt_sigprocmask", 0),
+    ("statfs64", "statfs", 1),
+    ("stime", "clock_settime", 0),
+    ("stime", "settimeofday", 0),
+    ("sync_file_range2", "sync_file_range", 1),
+    ("truncate64", "truncate", 1),
+    ("ugetrlimit", "getrlimit", 2),
+    ("umount", "umount2", 1),
+    ("waitpid", "wait4", 3),
+];
+
+/// Whose work a call of a 32-bit ABI does beside its own: ids of 32 bits, files of 64, times of 64.
+fn work_of(line: Line) -> Vec<(String, u8)> {
+    let name = line.name();
+    let odd = ODD.iter().filter(|(twin, ..)| *twin == name);
+    let odd: Vec<(String, u8)> = odd.map(|(_, of, n)| ((*of).to_owned(), *n)).collect();
+    let native = |line: Line| {
+        [Column::X86_64, Column::Aarch64]
+            .iter()
+            .any(|column| line.number(*column).is_some())
+    };
+    if !odd.is_empty() || native(line) {
+        return odd;
+    }
+    ["_time64", "64", "32"]
+        .iter()
+        .filter_map(|suffix| name.strip_suffix(suffix))
+        .filter(|base| Line::named(base).is_some_and(native))
+        .map(|base| (base.to_owned(), 6))
+        .collect()
+}
 
 fn bits(line: Line, argument: u8, compat: bool) -> u64 {
     let short = |(name, ids): &(&str, &[u8])| *name == line.name() && ids.contains(&argument);
@@ -151,24 +211,52 @@ pub fn evaluate(policy: &Policy, machine: Machine, call: &Call) -> u32 {
             }
         }
     }
-    if column == Column::X86 && policy.default.lets_through() {
-        for (name, mask, calls) in HIDDEN {
-            if Line::named(name).unwrap().number(column) != Some(call.number) {
+    // What does the work of a restricted call is restricted too.
+    let lines: Vec<Line> = Line::all()
+        .filter(|line| line.number(column) == Some(call.number))
+        .collect();
+    let restrict =
+        |rule: &&Rule| compat && policy.default.lets_through() && !rule.action.lets_through();
+    for rule in policy.rules.iter().filter(restrict) {
+        for name in names(rule) {
+            for (line, (_, alike)) in lines.iter().flat_map(|line| {
+                let of = work_of(*line).into_iter().filter(|(of, _)| of == name);
+                of.map(move |of| (*line, of))
+            }) {
+                let same = rule
+                    .conditions
+                    .iter()
+                    .all(|condition| condition.argument < alike);
+                let met = rule.conditions.iter().all(|condition| {
+                    holds(condition, call, bits(line, condition.argument, compat))
+                });
+                if !same {
+                    count(Action::ABSENT);
+                } else if met {
+                    count(rule.action);
+                }
+            }
+            if column != Column::X86 {
                 continue;
             }
-            let sub = call.arguments[0] & mask;
-            let hidden = calls.iter().find(|(_, number)| *number == sub);
-            for rule in policy
-                .rules
-                .iter()
-                .filter(|rule| !rule.action.lets_through())
-            {
-                if hidden.is_some_and(|(name, _)| names(rule).contains(name)) {
-                    count(if rule.conditions.is_empty() {
-                        rule.action
-                    } else {
-                        Action::ABSENT
-                    });
+            let unseen = if rule.conditions.is_empty() {
+                rule.action
+            } else {
+                Action::ABSENT
+            };
+            for line in &lines {
+                // Old forms, with all arguments behind a pointer.
+                if line.name() == name
+                    && matches!(name, "mmap" | "select")
+                    && !rule.conditions.is_empty()
+                {
+                    count(Action::ABSENT);
+                }
+                for (multiplexer, mask, calls) in HIDDEN {
+                    let sub = call.arguments[0] & mask;
+                    if line.name() == multiplexer && calls.contains(&(name, sub)) {
+                        count(unseen);
+                    }
                 }
             }
         }

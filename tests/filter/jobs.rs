@@ -128,6 +128,53 @@ fn short_form_is_in_force() {
     assert_eq!(seen.warnings(), [""; 0], "{seen}");
 }
 
+/// Calls that only the 32-bit ABI has do the work of restricted ones: setuid32, mmap2 and the old mmap, whose arguments are
+/// behind a pointer, umount, waitpid, stime, and sendto from behind socketcall.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn deny_list_is_not_passed_by_other_names_of_the_32_bit_abi() {
+    // Of a size that no library has.
+    let executable = json!([
+        {"index": 1, "op": "eq", "value": 0x3000_0000},
+        {"index": 2, "op": "masked-eq", "mask": 4, "value": 4},
+    ]);
+    let deny = json!({"default_action": "allow", "rules": [
+        {"names": ["setuid", "umount2", "clock_settime", "sendto"], "action": {"errno": 95}},
+        {"names": ["mmap"], "action": {"errno": 7}, "args": executable},
+        {"names": ["wait4"], "action": {"errno": 7}, "args": [{"index": 2, "op": "eq", "value": 1}]},
+    ]});
+    let lines = [
+        "i386 213 1000",
+        "i386 22 s:/",
+        "i386 25 buf",
+        "i386 102 9 buf",
+        "i386 102 11 buf",
+        "i386 192 0 0x30000000 5 0x22 -1",
+        "i386 192 0 0x30000000 3 0x22 -1",
+        "i386 90 buf",
+        "i386 7 -1 0 1",
+        "i386 7 -1 0 0",
+    ];
+    if errors(&["i386 20"], &json!("off")) == ["ENOSYS"] {
+        return skip("i386", "the kernel has no 32-bit calls");
+    }
+    assert_eq!(
+        json!(errors(&lines, &deny)),
+        json!([
+            "EOPNOTSUPP",
+            "EOPNOTSUPP",
+            "EOPNOTSUPP",
+            "EOPNOTSUPP",
+            "EOPNOTSUPP",
+            "E2BIG",
+            null,
+            "ENOSYS",
+            "E2BIG",
+            "ECHILD"
+        ])
+    );
+}
+
 #[test]
 fn filter_that_lets_nothing_start_is_refused() {
     for seccomp in [
