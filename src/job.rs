@@ -6,6 +6,7 @@
 mod normal;
 mod rules;
 
+use crate::capability::Capabilities;
 use crate::json;
 use crate::problem::{Code, Problem};
 use crate::profile::Profile;
@@ -61,6 +62,8 @@ pub struct Job {
     pub limits: Limits,
     /// System call filter.
     pub seccomp: Seccomp,
+    /// Capabilities that the target keeps, in a user namespace of its own.
+    pub capabilities: Capabilities,
     /// Descriptors that the target keeps beside 0, 1 and 2; sorted.
     pub fds: Vec<i32>,
     /// Whether the target runs below a small pid 1.
@@ -297,6 +300,7 @@ impl Job {
             host_network,
             limits: limits(&spec.limits.unwrap_or_default())?,
             seccomp: seccomp(spec.seccomp)?,
+            capabilities: capabilities(&spec.capabilities.unwrap_or_default(), spec.init)?,
             fds: fds(spec.fds.unwrap_or_default())?,
             init: spec.init.unwrap_or(true),
             strict: spec.strict.unwrap_or(false),

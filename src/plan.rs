@@ -11,9 +11,10 @@ mod show;
 mod system;
 mod tree;
 
+use crate::capability::Capabilities;
 use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit};
-use crate::problem::{Notice, Problem};
+use crate::problem::{Code, Notice, Problem};
 use crate::spec::Mode;
 use crate::text::AbsPath;
 use std::ffi::CString;
@@ -253,6 +254,16 @@ pub struct IdMaps {
     pub gid: Vec<u8>,
 }
 
+/// Capabilities, in user and mount namespaces of the target's own, where the container's mounts are locked
+/// (mount_namespaces(7)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Which.
+    pub capabilities: Capabilities,
+    /// Every id is itself.
+    pub id_maps: IdMaps,
+}
+
 /// Everything that is needed to run the job, ready for the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -266,6 +277,8 @@ pub struct Plan {
     pub id_maps: IdMaps,
     /// Whether the job may make user namespaces.
     pub nested_namespaces: bool,
+    /// What the target keeps, if it keeps capabilities.
+    pub kept: Option<Kept>,
     /// Host name.
     pub hostname: Option<CString>,
     /// The tree.
@@ -353,6 +366,7 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let mut tree = tree::build(job, facts)?;
     let caller = &facts.caller;
+    let kept = kept(job, tree.names_held)?;
     Ok(Plan {
         own_network: !job.host_network,
         closed_cgroups: facts.caller.real_root,
@@ -361,6 +375,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),
         },
         nested_namespaces: !tree.names_held,
+        kept,
         hostname: job
             .hostname
             .as_ref()
@@ -380,4 +395,25 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         warnings: tree.warnings,
         degraded: tree.degraded,
     })
+}
+
+fn kept(job: &Job, names_held: bool) -> Result<Option<Kept>, NoPlan> {
+    if job.capabilities.is_empty() {
+        return Ok(None);
+    }
+    if names_held {
+        let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces, and capabilities need one.";
+        let problem = Problem::at(Code::Contradiction, "/capabilities", message);
+        return Err(problem
+            .hint("Give the directory around it another mode than full-access, or keep no capabilities.")
+            .into());
+    }
+    let map = |id: u32| format!("{id} {id} 1\n").into_bytes();
+    Ok(Some(Kept {
+        capabilities: job.capabilities,
+        id_maps: IdMaps {
+            uid: map(job.user.uid),
+            gid: map(job.user.gid),
+        },
+    }))
 }

@@ -1033,6 +1033,24 @@ fn word_or_field_that_is_unknown_is_refused_with_a_suggestion() {
             Refuses,
         ),
         (
+            json!({ "capabilities": ["CAP_KILL", "CAP_NOTHING"] }),
+            Code::UnknownValue,
+            "/capabilities/1",
+            Accepts,
+        ),
+        (
+            json!({ "capabilities": ["CAP_KILL", "CAP_KILL"] }),
+            Code::Contradiction,
+            "/capabilities/1",
+            Refuses,
+        ),
+        (
+            json!({ "capabilities": ["CAP_KILL"], "init": false }),
+            Code::Contradiction,
+            "/capabilities",
+            Accepts,
+        ),
+        (
             json!({ "cgroup": "none" }),
             Code::UnknownValue,
             "/cgroup",
@@ -1373,12 +1391,6 @@ fn feature_that_is_not_built_is_refused_and_never_ignored() {
             json!({ "cgroup": { "parent": "/sys/fs/cgroup" } }),
             Code::NotImplemented,
             "/cgroup",
-            Accepts,
-        ),
-        (
-            json!({ "capabilities": ["CAP_CHOWN"] }),
-            Code::NotImplemented,
-            "/capabilities",
             Accepts,
         ),
         (

@@ -143,7 +143,7 @@ impl Job {
                 Seccomp::Strict => WordOr::Word(SeccompWord::Strict),
                 Seccomp::Own { asked, .. } => WordOr::Object(asked.as_ref().clone()),
             }),
-            capabilities: Some(Vec::new()),
+            capabilities: Some(self.capabilities.names().map(str::to_owned).collect()),
             fds: Some(self.fds.iter().map(|fd| fd.unsigned_abs()).collect()),
             changes: Some(false),
             init: Some(self.init),

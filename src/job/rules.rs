@@ -3,6 +3,7 @@
 use super::{
     Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, Seccomp, User,
 };
+use crate::capability::Capabilities;
 use crate::json;
 use crate::problem::{Code, Problem};
 use crate::profile::{Profile, oci};
@@ -46,12 +47,6 @@ pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
                 None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))
             ),
             "/cgroup",
-        ),
-        (
-            spec.capabilities
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
-            "/capabilities",
         ),
         (spec.results.is_some(), "/results"),
         (spec.changes == Some(true), "/changes"),
@@ -536,6 +531,34 @@ pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
     }
     fds.sort_unstable();
     Ok(fds)
+}
+
+pub(super) fn capabilities(names: &[String], init: Option<bool>) -> Checked<Capabilities> {
+    let mut kept = Capabilities::default();
+    for (i, name) in names.iter().enumerate() {
+        let at = || format!("/capabilities/{i}");
+        let Some(one) = Capabilities::named(name) else {
+            let message =
+                format!("{name:?} is not a capability, such as \"CAP_NET_BIND_SERVICE\".");
+            return Err(Problem::at(Code::UnknownValue, at(), message));
+        };
+        if kept.meets(one) {
+            return Err(Problem::at(
+                Code::Contradiction,
+                at(),
+                format!("{name} is named twice."),
+            ));
+        }
+        kept = kept.with(one);
+    }
+    if !kept.is_empty() && init == Some(false) {
+        return Err(Problem::at(
+            Code::Contradiction,
+            "/capabilities",
+            "A target that keeps capabilities gets namespaces of its own, below an init: it cannot be pid 1.",
+        ));
+    }
+    Ok(kept)
 }
 
 pub(super) fn seccomp(spec: Option<WordOr<SeccompWord, SeccompObject>>) -> Checked<Seccomp> {

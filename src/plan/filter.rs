@@ -46,10 +46,11 @@ pub(super) fn filter(
         return Err(NoPlan::Ask(vec![Question::Kernel]));
     }
     let (_, _, machine) = oci::machine();
+    let capabilities: Vec<String> = job.capabilities.names().map(str::to_owned).collect();
     let policy = profile.policy(&Setting {
         machine,
         kernel: facts.kernel.as_deref().and_then(version),
-        capabilities: &[],
+        capabilities: &capabilities,
         init: job.init,
     });
     Ok(Some(Filter {

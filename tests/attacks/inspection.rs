@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Forms of a job that differ in how /proc is made, who the target is, and whether there is a filter.
-fn forms() -> [Value; 5] {
+fn forms() -> [Value; 6] {
     [
+        json!({"capabilities": ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SYS_RESOURCE", "CAP_SYS_NICE"]}),
         json!({}),
         json!({"seccomp": "off"}),
         json!({"directories": {"/": "read-only"}}),

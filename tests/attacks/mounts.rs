@@ -17,16 +17,25 @@ struct Identity {
     admin: bool,
 }
 
-/// A further identity, such as one with kept capabilities, takes a line here.
 fn identities() -> Vec<Identity> {
-    let identity = |name, fields, way| Identity {
+    let identity = |name, fields: Value, way| Identity {
         name,
+        admin: way == "nested" || fields["capabilities"].is_array(),
         fields,
         way,
-        admin: way == "nested",
     };
     let uid_0 = json!({"user": {"uid": 0, "gid": 0}});
+    let kept = json!({"capabilities": [
+        "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_MKNOD"
+    ]});
     vec![
+        identity("plain user with CAP_SYS_ADMIN", kept.clone(), "plain"),
+        identity(
+            "uid 0 with CAP_SYS_ADMIN",
+            with(kept.clone(), &uid_0),
+            "plain",
+        ),
+        identity("CAP_SYS_ADMIN in a nested namespace", kept, "nested"),
         identity("plain user", json!({}), "plain"),
         identity("uid 0", uid_0.clone(), "plain"),
         identity("plain user in a nested namespace", json!({}), "nested"),
@@ -75,8 +84,8 @@ impl Scene {
         }
     }
 
-    /// Where something named is protected inside a full-access directory there are no nested namespaces; there nothing is
-    /// named.
+    /// Where something named is protected inside a full-access directory there are no nested namespaces, nor capabilities;
+    /// there nothing is named.
     fn directories(&self, root: &str, nested: bool) -> Value {
         let mut directories = json!({"/": root});
         if root == "full-access" && nested {
@@ -94,7 +103,7 @@ impl Scene {
 
     /// Runs a probe among the mounts. The mount tables of the host before and after are compared.
     fn run(&self, root: &str, way: &str, fields: &Value) -> Run {
-        let nested = way == "nested";
+        let nested = way == "nested" || fields["capabilities"].is_array();
         let secrets = self.secrets(root, nested);
         let words: Vec<&str> = ["attack-mounts", way, TOKEN]
             .into_iter()

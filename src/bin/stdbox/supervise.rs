@@ -171,7 +171,8 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         envp: process::Pointers::new(&plan.exec.envp),
     };
     let mut slots = vec![-1; plan.slots];
-    let network = if plan.own_network {
+    // Capabilities over a network need one that belongs to their user namespace.
+    let network = if plan.own_network && plan.kept.is_none() {
         libc::CLONE_NEWNET
     } else {
         0

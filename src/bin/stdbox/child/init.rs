@@ -4,6 +4,7 @@ use super::{Image, say};
 use crate::sys::{fd, process};
 use nix::errno::Errno;
 use nix::libc;
+use stdbox::capability::Capabilities;
 use stdbox::wire::Record;
 
 /// The signal by which the parent asks for the end of everything but init, so that it still learns what was used.
@@ -20,7 +21,7 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
     }
     let _unsupported = fd::close_range(first, u32::MAX);
     // It has none already, but for an init that stands outside the target's own pid namespace.
-    if process::drop_capabilities().is_err() {
+    if process::limit_capabilities(Capabilities::default()).is_err() {
         process::exit(1);
     }
     loop {

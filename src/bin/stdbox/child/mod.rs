@@ -19,8 +19,9 @@ use crate::sys::{fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
-use std::ffi::CString;
-use stdbox::plan::Plan;
+use std::ffi::{CStr, CString};
+use stdbox::capability::Capabilities;
+use stdbox::plan::{IdMaps, Plan};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// What the parent prepared beside the plan.
@@ -86,7 +87,11 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
     process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
-    write_id_maps(plan)?;
+    write_id_maps(&plan.id_maps)?;
+    if !plan.nested_namespaces {
+        // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
+        write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
+    }
     if plan.closed_cgroups {
         close_cgroups()?;
     }
@@ -96,9 +101,14 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // Only now: the files of the id maps belong to the process as long as it can be dumped.
     let umask = process::umask(0);
     process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
-    let own_pids = if plan.init {
+    let own = if plan.kept.is_some() {
         build(plan, image, slots)?;
-        target::drop_privileges()?;
+        // They are the target's in namespaces of its own. Init keeps its capabilities until then, since a map of id 0 takes
+        // one of them.
+        target::namespaces(plan)
+    } else if plan.init {
+        build(plan, image, slots)?;
+        target::drop_privileges(Capabilities::default())?;
         0
     } else {
         // The target is pid 1 of a namespace of its own, below an init that ends it with the parent.
@@ -113,16 +123,19 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // filter it may not be allowed to say it.
     let mut failure = None;
     let mut target = || {
-        let built = if plan.init {
+        let built = if let Some(kept) = &plan.kept {
+            target::keep_privileges(plan, kept)
+        } else if plan.init {
             Ok(())
         } else {
-            build(plan, image, slots).and_then(|()| target::drop_privileges())
+            build(plan, image, slots)
+                .and_then(|()| target::drop_privileges(Capabilities::default()))
         };
         let Err(found) = built.and_then(|()| target::run(plan, image, umask));
         failure = Some(found);
         process::leave()
     };
-    let pid = process::clone_sharing(own_pids, image.stack, &mut target).map_err(fault(
+    let pid = process::clone_sharing(own, image.stack, &mut target).map_err(fault(
         Phase::Fork,
         0,
         Call::Clone,
@@ -137,10 +150,8 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
     if let Some(name) = &plan.hostname {
         process::set_hostname(name).map_err(fault(Phase::Hostname, 0, Call::SetHostName))?;
     }
-    if plan.own_network {
-        let socket = process::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
-        process::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))?;
-        fd::close(socket);
+    if plan.own_network && plan.kept.is_none() {
+        loopback()?;
     }
     steps::run(plan, image, slots)?;
     // Where the tree is used in place this is still the caller's directory, below whatever is mounted over it, and
@@ -180,25 +191,27 @@ fn close_cgroups() -> Done {
 }
 
 /// An unprivileged process may map its own ids only, and must give up setgroups(2) first: user_namespaces(7).
-fn write_id_maps(plan: &Plan) -> Done {
-    let files = [
-        (c"/proc/self/setgroups", b"deny".as_slice()),
-        (c"/proc/self/uid_map", plan.id_maps.uid.as_slice()),
-        (c"/proc/self/gid_map", plan.id_maps.gid.as_slice()),
-    ];
-    // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
-    let limit = (!plan.nested_namespaces)
-        .then_some((c"/proc/sys/user/max_user_namespaces", b"0".as_slice()));
-    for (path, text) in files.into_iter().chain(limit) {
-        let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(
-            Phase::IdMaps,
-            0,
-            Call::Open,
-        ))?;
-        let written = fd::write_all(file, text).map_err(fault(Phase::IdMaps, 0, Call::Write));
-        // Closed at once: a file open for writing keeps its mount from becoming read-only.
-        fd::close(file);
-        written?;
-    }
+fn write_id_maps(maps: &IdMaps) -> Done {
+    write_file(c"/proc/self/setgroups", b"deny")?;
+    write_file(c"/proc/self/uid_map", &maps.uid)?;
+    write_file(c"/proc/self/gid_map", &maps.gid)
+}
+
+fn write_file(path: &CStr, text: &[u8]) -> Done {
+    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(
+        Phase::IdMaps,
+        0,
+        Call::Open,
+    ))?;
+    let written = fd::write_all(file, text).map_err(fault(Phase::IdMaps, 0, Call::Write));
+    // Closed at once: a file open for writing keeps its mount from becoming read-only.
+    fd::close(file);
+    written
+}
+
+fn loopback() -> Done {
+    let socket = process::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
+    process::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))?;
+    fd::close(socket);
     Ok(())
 }

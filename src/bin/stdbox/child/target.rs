@@ -3,13 +3,14 @@
 //! It shares init's memory, and init waits, until `execve` gives it a memory of its own; so nothing is copied for it. The
 //! capabilities are gone before it is born, and the filter comes last, so that it need not allow what only stdbox does.
 
-use super::{Done, Image, fault, say};
+use super::{Done, Image, fault, loopback, say, write_id_maps};
 use crate::sys::{fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
+use stdbox::capability::Capabilities;
 use stdbox::job::Rlimit;
-use stdbox::plan::Plan;
+use stdbox::plan::{Kept, Plan};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, Failure> {
@@ -41,13 +42,40 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
     Err(execute(plan, image))
 }
 
-/// Gives up every capability, and every way to get one back. Init does it before there is a target, so that no process of
-/// the container has any while the target runs.
-pub(super) fn drop_privileges() -> Done {
-    process::lock_securebits().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
-    process::empty_bounding_set().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))?;
-    process::drop_capabilities().map_err(fault(Phase::Capabilities, 0, Call::CapSet))?;
-    process::set_no_new_privileges().map_err(fault(Phase::Capabilities, 0, Call::PrCtl))
+/// Gives up every capability but these, and every way to get one back. Where none is kept, init does it before there is a
+/// target, so that no process of the container has any while the target runs.
+pub(super) fn drop_privileges(kept: Capabilities) -> Done {
+    let failed = |call| fault(Phase::Capabilities, 0, call);
+    process::empty_bounding_set(kept).map_err(failed(Call::PrCtl))?;
+    if !kept.is_empty() {
+        process::raise_ambient(kept).map_err(failed(Call::CapSet))?;
+    }
+    process::lock_securebits().map_err(failed(Call::PrCtl))?;
+    process::limit_capabilities(kept).map_err(failed(Call::CapSet))?;
+    process::set_no_new_privileges().map_err(failed(Call::PrCtl))
+}
+
+/// The namespaces of a target that keeps capabilities: these they have power over, and the container's mounts are locked there.
+pub(super) fn namespaces(plan: &Plan) -> i32 {
+    let network = if plan.own_network {
+        libc::CLONE_NEWNET
+    } else {
+        0
+    };
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | network
+}
+
+/// Keeps capabilities in these namespaces.
+pub(super) fn keep_privileges(plan: &Plan, kept: &Kept) -> Done {
+    // The memory is shared with init, whose files are its owner's too until the maps are written; nobody else is there yet.
+    process::set_dumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
+    let written = write_id_maps(&kept.id_maps);
+    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
+    written?;
+    if plan.own_network {
+        loopback()?;
+    }
+    drop_privileges(kept.capabilities)
 }
 
 const fn resource(limit: Rlimit) -> u32 {

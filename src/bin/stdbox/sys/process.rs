@@ -6,6 +6,7 @@ use nix::libc::{self, c_int, c_long, c_uint, c_ulong};
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
+use stdbox::capability::Capabilities;
 use stdbox::plan::Filter;
 use stdbox::policy::Instruction;
 use stdbox::wire::Rusage;
@@ -155,6 +156,14 @@ pub(crate) fn set_undumpable() -> Result<(), Errno> {
     prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
 }
 
+/// Gives the files of the process in /proc to its owner, for a moment.
+///
+/// # References
+/// PR_SET_DUMPABLE(2const)
+pub(crate) fn set_dumpable() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 1, 0).map(drop)
+}
+
 /// # References
 /// PR_SET_NO_NEW_PRIVS(2const)
 pub(crate) fn set_no_new_privileges() -> Result<(), Errno> {
@@ -171,12 +180,12 @@ pub(crate) fn lock_securebits() -> Result<(), Errno> {
     prctl(libc::PR_SET_SECUREBITS, LOCKED, 0).map(drop)
 }
 
-/// Empties the bounding and the ambient set.
+/// Empties the bounding set but for these, and the ambient set.
 ///
 /// # References
 /// PR_CAPBSET_DROP(2const), PR_CAP_AMBIENT_CLEAR_ALL(2const)
-pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
-    for capability in 0..64 {
+pub(crate) fn empty_bounding_set(kept: Capabilities) -> Result<(), Errno> {
+    for capability in (0..64).filter(|number| kept.bits() >> number & 1 == 0) {
         match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
             Ok(_) => {}
             // The first number that the kernel does not know.
@@ -192,14 +201,40 @@ pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Empties the permitted, effective and inheritable set.
+/// Makes these all that the permitted, effective and inheritable set have.
 ///
 /// # References
 /// capset(2)
-pub(crate) fn drop_capabilities() -> Result<(), Errno> {
-    // _LINUX_CAPABILITY_VERSION_3 and pid 0, this thread; then three empty sets, twice 32 bits each.
+pub(crate) fn limit_capabilities(kept: Capabilities) -> Result<(), Errno> {
+    set_capabilities(kept, kept)
+}
+
+/// Lets `execve` pass these on to a program that has none of its own.
+///
+/// # References
+/// capabilities(7), PR_CAP_AMBIENT_RAISE(2const)
+pub(crate) fn raise_ambient(kept: Capabilities) -> Result<(), Errno> {
+    // CAP_SETPCAP is still needed, for the securebits.
+    const SETPCAP: Capabilities = Capabilities::SETPCAP;
+    set_capabilities(kept.with(SETPCAP), kept)?;
+    for capability in (0..64).filter(|number| kept.bits() >> number & 1 == 1) {
+        prctl(
+            libc::PR_CAP_AMBIENT,
+            2, /* PR_CAP_AMBIENT_RAISE */
+            capability,
+        )?;
+    }
+    Ok(())
+}
+
+fn set_capabilities(permitted: Capabilities, inheritable: Capabilities) -> Result<(), Errno> {
+    // _LINUX_CAPABILITY_VERSION_3 and pid 0, this thread; then the effective, permitted and inheritable set, first their low
+    // 32 bits.
     let header: [u32; 2] = [0x2008_0522, 0];
-    let data = [0u32; 6];
+    let halves = |set: Capabilities| [set.bits() & 0xffff_ffff, set.bits() >> 32];
+    let [[low, high], [inheritable_low, inheritable_high]] = [permitted, inheritable].map(halves);
+    let data = [low, low, inheritable_low, high, high, inheritable_high];
+    let data = data.map(|half| u32::try_from(half).unwrap_or(0));
     // SAFETY: both arrays have the layout and size that version 3 asks for.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
