@@ -7,6 +7,7 @@ use crate::text::base64_encode;
 use crate::wire::Rusage;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use std::io;
 
 /// The whole report, in the order of the contract.
 #[derive(Debug, Serialize)]
@@ -143,11 +144,37 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1024);
-        if serde_json::to_writer(&mut bytes, self).is_err() {
+        let mut writer = serde_json::Serializer::with_formatter(&mut bytes, Harmless);
+        if self.serialize(&mut writer).is_err() {
             // Writing these types into memory cannot fail; should it, the caller still gets a report.
             bytes = br#"{"version":1,"id":null,"outcome":"setup-failed","error":{"code":"internal","stage":"report","message":"The report could not be built."}}"#.to_vec();
         }
         bytes.push(b'\n');
         bytes
+    }
+}
+
+/// JSON that may be shown in a terminal as it is: it asks for escapes below U+0020 only, but terminals obey the control
+/// characters from U+0080 on as well, and some readers take U+2028 and U+2029 for the end of a line.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let acted_on = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let mut done = 0;
+        for (at, found) in fragment.match_indices(acted_on) {
+            let plain = fragment.get(done..at).unwrap_or_default();
+            writer.write_all(plain.as_bytes())?;
+            for c in found.chars() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            done = at + found.len();
+        }
+        let rest = fragment.get(done..).unwrap_or_default();
+        writer.write_all(rest.as_bytes())
     }
 }
