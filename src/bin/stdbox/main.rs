@@ -12,9 +12,11 @@ mod supervise;
 mod sys;
 
 use cli::{Command, Options, Place};
+use nix::errno::Errno;
+use nix::libc;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use stdbox::host::{Caller, HostFacts};
 use stdbox::job::{self, Channels, Job, Scratch};
@@ -200,8 +202,10 @@ fn serve(options: &Options, work: Work) -> ExitCode {
         report_on_stdout: matches!(options.report, Place::Standard | Place::Fd(1)),
     };
     let mut record = Record::default();
-    let outcome = read_job(&options.spec).and_then(|bytes| {
-        let stop_signals = prepare_signals()?;
+    let bytes = read_job(&options.spec);
+    // Also for a job that cannot be read: a limit on the size of files must not end stdbox while it says so.
+    let outcome = prepare_signals().and_then(|stop_signals| {
+        let bytes = bytes?;
         work(&bytes, channels, &stop_signals, &mut record)
     });
     let outcome = outcome.unwrap_or_else(|problem| {
@@ -210,10 +214,8 @@ fn serve(options: &Options, work: Work) -> ExitCode {
             _ => Verdict::SetupFailed(Box::new(problem)),
         })
     });
-    let written = report
-        .write_all(&Report::new(record.id.as_deref(), &outcome, record.timing).to_bytes())
-        .and_then(|()| report.flush());
-    match written {
+    let bytes = Report::new(record.id.as_deref(), &outcome, record.timing).to_bytes();
+    match deliver(&mut report, &bytes) {
         Ok(()) => ExitCode::from(outcome.exit_status(options.propagate)),
         Err(error) => undelivered(&error),
     }
@@ -279,8 +281,32 @@ fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
     }
 }
 
+/// Writes all of it, and waits for the reader also where the caller's end of a pipe was made not to wait.
+fn deliver(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut room = [libc::pollfd {
+                    fd: to.as_raw_fd(),
+                    events: libc::POLLOUT,
+                    revents: 0,
+                }];
+                match fd::poll(&mut room, None) {
+                    Ok(()) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn show(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
+    match borrow_descriptor(1).and_then(|mut to| deliver(&mut to, text.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => undelivered(&error),
     }
