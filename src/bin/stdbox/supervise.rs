@@ -80,6 +80,15 @@ impl Capture {
             }
         }
     }
+
+    /// Reads what the container left, and no more: a process outside, to which the target passed the pipe on, may go on
+    /// writing for ever.
+    fn drain(&mut self, buffer: &mut [u8]) {
+        let Some(from) = &self.from else { return };
+        let left = fd::waiting(from.as_raw_fd()).unwrap_or(usize::MAX) as u64;
+        let end = self.captured.bytes.saturating_add(left);
+        while self.captured.bytes < end && self.read(buffer) {}
+    }
 }
 
 /// The running container.
@@ -135,7 +144,7 @@ pub(crate) fn run(
         .into_iter()
         .flatten()
     {
-        while capture.read(&mut buffer) {}
+        capture.drain(&mut buffer);
     }
     let ended = process::now_ns();
     let ready = running.ready_ns.unwrap_or(ended);

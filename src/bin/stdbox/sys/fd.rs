@@ -88,6 +88,17 @@ pub(crate) fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| Errno::last())
 }
 
+/// How many bytes a pipe holds.
+///
+/// # References
+/// pipe(7), FIONREAD
+pub(crate) fn waiting(fd: c_int) -> Result<usize, Errno> {
+    let mut count: c_int = 0;
+    // SAFETY: `count` has room for the number that is written.
+    check(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) }.into())?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// # References
 /// write(2)
 pub(crate) fn write(fd: c_int, bytes: &[u8]) -> Result<usize, Errno> {
