@@ -261,6 +261,12 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
             "The loopback device could not be brought up.",
         ),
         Phase::Step => step(plan, index, failure.call, errno, host),
+        Phase::Session if failure.call == Call::KeyCtl => Problem::new(
+            Code::OutOfMemory,
+            Stage::Exec,
+            "A session keyring of the job's own could not be made.",
+        )
+        .hint("Where this user has as many keys as it may (/proc/sys/kernel/keys/maxkeys), revoke some, or give the job a system call filter."),
         Phase::Session => Problem::new(
             Code::Internal,
             Stage::Exec,

@@ -13,7 +13,7 @@ mod tree;
 
 use crate::capability::Capabilities;
 use crate::host::{Caller, HostFacts, Question};
-use crate::job::{Job, Rlimit};
+use crate::job::{Job, Rlimit, Seccomp};
 use crate::problem::{Code, Notice, Problem};
 use crate::spec::Mode;
 use crate::text::AbsPath;
@@ -293,6 +293,8 @@ pub struct Plan {
     pub rlimits: Vec<(Rlimit, u64)>,
     /// The system call filter, if there is one.
     pub filter: Option<Filter>,
+    /// Whether the target gets a session keyring of its own, as its filter may let it use keys.
+    pub own_keyring: bool,
     /// The command.
     pub exec: ExecImage,
     /// Descriptors that the target keeps beside the standard streams; sorted.
@@ -388,6 +390,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             None => return Err(NoPlan::from(exec::no_cwd())),
         },
         rlimits: job.limits.rlimits.clone(),
+        own_keyring: !matches!(job.seccomp, Seccomp::Default | Seccomp::Strict),
         filter: filter::filter(job, facts, &mut tree.warnings)?,
         exec: exec::image(job, caller, tree.home.as_ref()),
         fds: job.fds.clone(),

@@ -124,6 +124,8 @@ numbered! {
         CapSet = "capset",
         /// setsid(2)
         SetSid = "setsid",
+        /// keyctl(2)
+        KeyCtl = "keyctl",
         /// dup3(2), fcntl(2)
         Dup = "dup3",
         /// close_range(2)

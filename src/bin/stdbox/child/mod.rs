@@ -95,6 +95,10 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     if plan.closed_cgroups {
         close_cgroups()?;
     }
+    if plan.own_keyring {
+        // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
+        process::new_session_keyring().map_err(fault(Phase::Session, 0, Call::KeyCtl))?;
+    }
     if image.stdin_is_fifo {
         await_writer(image)?;
     }

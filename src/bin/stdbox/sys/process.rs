@@ -246,6 +246,32 @@ pub(crate) fn new_session() -> Result<(), Errno> {
     check(unsafe { libc::setsid() }.into()).map(drop)
 }
 
+/// Leaves the keyring of the caller's session, whose keys this process could use, for a new and empty one. There is nothing
+/// to leave where the kernel has no keys, or a filter around stdbox denies the call, to the target as well.
+///
+/// # References
+/// KEYCTL_JOIN_SESSION_KEYRING(2const), session-keyring(7)
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: c_long = 1;
+    const PAUSE_NS: u64 = 10_000_000;
+    let anonymous = ptr::null::<c_char>();
+    let mut tries = 0;
+    loop {
+        // SAFETY: without a name nothing is read.
+        let joined =
+            check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, anonymous) });
+        match joined {
+            Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => return Ok(()),
+            // Keyrings of jobs that have just ended count until the kernel gets round to them.
+            Err(Errno::EDQUOT) if tries < 100 => {
+                super::fd::poll(&mut [], Some(PAUSE_NS))?;
+                tries += 1;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// # References
 /// umask(2)
 pub(crate) fn umask(mask: u32) -> u32 {
