@@ -685,6 +685,50 @@ fn find(names: &[&str]) -> Option<String> {
 }
 
 #[test]
+fn node_works() {
+    let Some(node) = find(&["/usr/bin/node", "/usr/local/bin/node"]) else {
+        return skip("node", "no node");
+    };
+    let program = "\
+const { Worker } = require('worker_threads'), { execFileSync } = require('child_process'), fs = require('fs');
+fs.writeFileSync('/tmp/x', 'y');
+if (execFileSync('/bin/echo', ['x']).toString() !== 'x\\n') throw 1;
+if (require('os').networkInterfaces().lo === undefined) throw 2;
+const worker = new Worker(\"require('worker_threads').parentPort.postMessage('fine')\", { eval: true });
+worker.on('message', (text) => console.log(text));";
+    for seccomp in ["default", "strict"] {
+        let seen = run(&json!({"argv": [node, "-e", program], "cwd": "/tmp", "seccomp": seccomp}));
+        assert_eq!(seen.exited(0).stdout(), "fine\n", "{seen}");
+    }
+}
+
+#[test]
+fn java_works() {
+    let Some(java) = find(&["/usr/bin/java"]) else {
+        return skip("java", "no java");
+    };
+    let program = "\
+import java.util.concurrent.*;
+class Program {
+    public static void main(String[] words) throws Exception {
+        ExecutorService pool = Executors.newFixedThreadPool(4);
+        String text = pool.submit(() -> \"fine\").get();
+        if (new ProcessBuilder(\"/bin/true\").start().waitFor() != 0) throw new Exception();
+        java.nio.file.Files.writeString(java.nio.file.Path.of(\"/tmp/x\"), \"y\");
+        System.out.println(text);
+        pool.shutdown();
+    }
+}";
+    for seccomp in ["default", "strict"] {
+        // The launcher compiles it first.
+        let script = format!("cat > Program.java; exec {java} Program.java");
+        let fields = json!({"cwd": "/tmp", "seccomp": seccomp, "stdin": {"text": program}});
+        let seen = shell(&script, fields);
+        assert_eq!(seen.exited(0).stdout(), "fine\n", "{seen}");
+    }
+}
+
+#[test]
 fn python_works() {
     let Some(python) = find(&["/usr/bin/python3", "/usr/local/bin/python3"]) else {
         return skip("python3", "no python3");
@@ -700,8 +744,11 @@ with tempfile.TemporaryDirectory() as d: open(d + '/x', 'w').write('y')
 a, b = socket.socketpair(); a.send(b'z'); assert b.recv(1) == b'z'
 import pty; master, slave = pty.openpty(); os.write(slave, b'x'); assert os.read(master, 1) == b'x'
 print('fine')";
-    let seen = run(&json!({"argv": [python, "-c", program], "cwd": "/tmp"}));
-    assert_eq!(seen.exited(0).stdout(), "fine\n", "{seen}");
+    for seccomp in ["default", "strict"] {
+        let seen =
+            run(&json!({"argv": [python, "-c", program], "cwd": "/tmp", "seccomp": seccomp}));
+        assert_eq!(seen.exited(0).stdout(), "fine\n", "{seen}");
+    }
 }
 
 #[test]
@@ -711,8 +758,13 @@ fn compiler_works() {
     };
     let source = "#include <stdio.h>\nint main(void) { return puts(\"compiled\") < 0; }\n";
     let script = format!("{compiler} -O2 -x c -o /tmp/program - && /tmp/program");
-    let seen = shell(&script, json!({"stdin": {"text": source}}));
-    assert_eq!(seen.exited(0).stdout(), "compiled\n", "{seen}");
+    for seccomp in ["default", "strict"] {
+        let seen = shell(
+            &script,
+            json!({"stdin": {"text": source}, "seccomp": seccomp}),
+        );
+        assert_eq!(seen.exited(0).stdout(), "compiled\n", "{seen}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -140,103 +140,6 @@ fn children(pid: i32) -> Vec<i32> {
 }
 
 // ---- nobody is left
-
-#[test]
-fn background_children_are_dead_when_stdbox_returns() {
-    for init in [true, false] {
-        let word = marker("background");
-        let seen = run(&with(
-            probe_job(&["fork-daemon", &word]),
-            json!({"init": init}),
-        ));
-        seen.exited(0);
-        assert!(alive(&word).is_empty(), "init: {init}");
-    }
-}
-
-#[test]
-fn daemons_of_a_shell_are_dead_when_stdbox_returns() {
-    let word = marker("daemons");
-    let probe = probe_path();
-    let script = format!(
-        "{probe} stay {word} & (setsid {probe} stay {word} >/dev/null 2>&1 &) ; nohup {probe} stay {word} >/dev/null 2>&1 & \
-         setsid sh -c '({probe} stay {word} </dev/null >/dev/null 2>&1 &) & exit' & \
-         while [ $(grep -c {word} /proc/[0-9]*/cmdline | grep -cv :0) -lt 5 ]; do :; done; exit 3"
-    );
-    shell(&script, json!({})).exited(3);
-    assert!(alive(&word).is_empty());
-}
-
-#[test]
-fn stdbox_killed_at_random_moments_leaves_no_survivor() {
-    let scene = Fresh::new();
-    // How long it takes until the target runs, so that the moments lie before, at and after it.
-    let ready = scene.path().join("ready");
-    let timing = marker("timing");
-    let job = |init: bool, word: &str| {
-        with(
-            probe_job(&["stay", word, ready.to_str().unwrap()]),
-            json!({"init": init, "directories": {scene.str(): "full-access"}}),
-        )
-    };
-    let started = Instant::now();
-    let mut child = start(&job(true, &timing));
-    eventually("the target runs", || ready.exists());
-    let usual = started.elapsed();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mut words = vec![timing];
-    let mut random = u64::from(std::process::id());
-    for round in 0..200 {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let word = marker("random");
-        // The word is on the command line of stdbox itself too, so that a survivor of set-up is found.
-        let spec = scene.file(
-            &format!("{word}.json"),
-            &job(round % 4 != 0, &word).to_string(),
-        );
-        let mut child = Command::new(stdbox());
-        child
-            .arg("--spec")
-            .arg(&spec)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = child.spawn().expect("stdbox starts");
-        let share = u32::try_from((random >> 33) % 1000).unwrap();
-        std::thread::sleep(usual * share / 700);
-        child.kill().expect("it can be killed");
-        let status = child.wait().expect("it ends");
-        assert_eq!(
-            status.signal(),
-            Some(libc::SIGKILL),
-            "it must have been running: the target does not end"
-        );
-        words.push(word);
-    }
-    let left = outlive(&words);
-    assert!(left.is_empty(), "these outlived stdbox: {left:?}");
-}
-
-/// Waits for the end of all processes with these words, and ends those that stay for ever, which it tells.
-fn outlive(words: &[String]) -> Vec<(String, Vec<i32>)> {
-    let started = Instant::now();
-    let left = || -> Vec<(String, Vec<i32>)> {
-        let all = words.iter().map(|word| (word.clone(), alive(word)));
-        all.filter(|(_, pids)| !pids.is_empty()).collect()
-    };
-    while !left().is_empty() && started.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let left = left();
-    for pid in left.iter().flat_map(|(_, pids)| pids) {
-        // SAFETY: no memory is passed. Who ended with another one of them cannot be signalled any more.
-        let _ended = unsafe { libc::kill(*pid, libc::SIGKILL) };
-    }
-    left
-}
 
 #[test]
 fn init_killed_from_outside_leaves_no_survivor_and_a_report() {
@@ -1164,70 +1067,6 @@ fn strict_without_anything_degraded_runs() {
 }
 
 // ---- where the report goes
-
-#[test]
-fn report_to_a_full_device_is_exit_3_with_a_sentence() {
-    let seen = run_with(
-        json!({"argv": ["true"], "cwd": "/"}).to_string().as_bytes(),
-        &[],
-        |command| {
-            command.stdout(
-                fs::OpenOptions::new()
-                    .write(true)
-                    .open("/dev/full")
-                    .unwrap(),
-            );
-        },
-    );
-    assert_eq!(seen.status, Some(3), "{}", seen.complaint);
-    assert!(
-        seen.complaint.starts_with("stdbox: ") && seen.complaint.ends_with('\n'),
-        "{:?}",
-        seen.complaint
-    );
-}
-
-#[test]
-fn report_to_a_broken_pipe_is_exit_3_with_a_sentence() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let seen = run_with(
-        json!({"argv": ["true"], "cwd": "/"}).to_string().as_bytes(),
-        &[],
-        |command| {
-            command.stdout(writer);
-        },
-    );
-    assert_eq!(seen.status, Some(3), "{}", seen.complaint);
-    assert!(
-        seen.complaint.starts_with("stdbox: "),
-        "{:?}",
-        seen.complaint
-    );
-}
-
-/// Rust's runtime opens /dev/null in place of a closed stream, so without a check the report would vanish silently.
-#[test]
-fn report_to_a_closed_descriptor_is_exit_3_with_a_sentence() {
-    let scene = Fresh::new();
-    let ran = scene.path().join("ran");
-    let job =
-        json!({"argv": ["touch", ran], "cwd": "/", "directories": {scene.str(): "full-access"}});
-    let spec = scene.file("job.json", &job.to_string());
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "exec \"$STDBOX\" --spec \"$1\" >&-", "sh"])
-        .arg(&spec)
-        .env("STDBOX", stdbox());
-    let output = command.output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{complaint:?}");
-    assert!(complaint.starts_with("stdbox: "), "{complaint:?}");
-    assert!(
-        !ran.exists(),
-        "a job whose report nobody can get is not started"
-    );
-}
 
 #[test]
 fn report_place_that_cannot_be_opened_starts_nothing() {

@@ -7,53 +7,6 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 #[test]
-fn scratch_memory_that_is_full_gives_enospc_and_a_report() {
-    for place in ["/tmp/x", "/var/x", "/dev/shm/x", "/run/x", "/home/user/x"] {
-        let script = format!(
-            "head -c 9000000 /dev/zero > {place} || echo status $?; head -c 100000 /dev/zero > {place} && echo fits"
-        );
-        let run = shell(&script, json!({"scratch": {"size_bytes": 4 << 20}}));
-        assert_eq!(run.exited(0).stdout(), "status 1\nfits\n", "{place}: {run}");
-        assert!(
-            run.stderr().contains("No space left on device"),
-            "{place}: {run}"
-        );
-        let used = run.report["usage"]["scratch_bytes"].as_u64().unwrap();
-        assert!((100_000..4 << 20).contains(&used), "{place}: {run}");
-    }
-}
-
-#[test]
-fn scratch_memory_too_small_for_the_tree_is_a_clear_error() {
-    let run = shell("true", json!({"scratch": {"size_bytes": 4096}}));
-    run.failed("scratch-refused", "mounts");
-    assert_eq!(run.report["error"]["at"], "/scratch", "{run}");
-    assert!(
-        run.report["error"]["hint"]
-            .as_str()
-            .unwrap()
-            .contains("size_bytes"),
-        "{run}"
-    );
-    // As many as a read-only root needs; a split overlay may need more.
-    let run = run_in_namespace(
-        "mount -t tmpfs none /mnt; mkdir /mnt/m; for i in $(seq 99); do mkdir /mnt/$i; done; mount -t tmpfs none /mnt/m; exec \"$STDBOX\"",
-        &job("true", &[], &json!({"scratch": {"inodes": 64}})),
-    );
-    run.failed("scratch-refused", "mounts");
-}
-
-#[test]
-fn scratch_inodes_bound_the_number_of_files() {
-    let run = shell(
-        "cd /tmp; for i in $(seq 1000); do ( : > $i ) 2>/dev/null || break; done; ls | wc -l",
-        json!({"scratch": {"inodes": 600}}),
-    );
-    let made: u32 = run.exited(0).stdout().trim().parse().unwrap();
-    assert!((100..600).contains(&made), "{run}");
-}
-
-#[test]
 fn scratch_numa_nodes_bind_the_memory() {
     if !std::path::Path::new("/sys/devices/system/node/node0").exists() {
         return skip("numa", "this kernel knows no NUMA nodes");

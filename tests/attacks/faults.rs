@@ -2,47 +2,25 @@
 //!
 //! Two instruments. A filter (seccompiler) refuses one system call throughout. And a supervisor (seccomp_unotify(2)) stops
 //! stdbox at each single call in turn, to refuse just this one, or to kill stdbox at just this moment.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::let_underscore_must_use,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test may stop at the first surprise"
-)]
-#![allow(
-    unsafe_code,
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "filters are installed between fork and exec"
-)]
 
-mod support;
-
+use crate::common::with;
+use crate::outside::alive;
+use crate::supervisor::{Notice, Watched, asked};
+use crate::support::{Fresh, Run, probe, run_with, skip, stdbox};
 use nix::errno::Errno;
-use nix::libc::{self, c_int, c_long};
+use nix::libc::{self, c_long};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Fresh, Run, probe, run_with, stdbox};
 
 // ---- the target, which must not run, or must be as confined as ever
 
 fn target() -> Value {
     json!({"argv": [probe().to_str().unwrap(), "status"], "cwd": "/"})
-}
-
-fn with(mut job: Value, fields: &Value) -> Value {
-    for (key, value) in fields.as_object().expect("fields are an object") {
-        job[key] = value.clone();
-    }
-    job
 }
 
 /// Whether the target ran to its end.
@@ -51,19 +29,24 @@ fn ran(seen: &Run) -> bool {
 }
 
 /// The target sees itself confined in every way of section 7 of the contract.
-fn confined(seen: &Run) -> Result<(), String> {
+fn confined(seen: &Run, fields: &Value) -> Result<(), String> {
     let status: Value =
         serde_json::from_str(seen.stdout()).map_err(|_| format!("no status\n{seen}"))?;
     let of = |key: &str| status["status"][key].clone();
-    let none = json!("0000000000000000");
+    // CAP_SYS_ADMIN, or none.
+    let kept = json!(if fields["capabilities"].is_array() {
+        "0000000000200000"
+    } else {
+        "0000000000000000"
+    });
     let expected = [
-        ("CapInh", of("CapInh"), none.clone()),
-        ("CapPrm", of("CapPrm"), none.clone()),
-        ("CapEff", of("CapEff"), none.clone()),
-        ("CapBnd", of("CapBnd"), none.clone()),
-        ("CapAmb", of("CapAmb"), none.clone()),
-        ("blocked signals", of("SigBlk"), none.clone()),
-        ("ignored signals", of("SigIgn"), none),
+        ("CapInh", of("CapInh"), kept.clone()),
+        ("CapPrm", of("CapPrm"), kept.clone()),
+        ("CapEff", of("CapEff"), kept.clone()),
+        ("CapBnd", of("CapBnd"), kept.clone()),
+        ("CapAmb", of("CapAmb"), kept.clone()),
+        ("blocked signals", of("SigBlk"), json!("0000000000000000")),
+        ("ignored signals", of("SigIgn"), json!("0000000000000000")),
         ("no_new_privs", of("NoNewPrivs"), json!("1")),
         ("seccomp", of("Seccomp"), json!("2")),
         (
@@ -141,7 +124,7 @@ fn assert_none(failures: &[String]) {
 // ---- one system call refused throughout
 
 /// Numbers above 424 are the same everywhere.
-const NAMES: &[(&str, c_long)] = &[
+pub const NAMES: &[(&str, c_long)] = &[
     ("open_tree", 428),
     ("move_mount", 429),
     ("fsopen", 430),
@@ -253,7 +236,7 @@ fn call_refused_throughout_keeps_the_target_from_running() {
             for errno in [Errno::EPERM, Errno::ENOSYS] {
                 let seen = run_refused(&job, call, errno);
                 let verdict = if ran(&seen) {
-                    confined(&seen)
+                    confined(&seen, fields)
                 } else {
                     used.insert(name, ());
                     // What the runtime of the language needs before `main`.
@@ -348,6 +331,23 @@ fn mount_calls_missing_name_the_kernel() {
     }
 }
 
+/// Where there is no filter, the caller's keys are out of reach only once its session keyring is left: session-keyring(7).
+#[test]
+fn call_refused_that_leaves_the_session_keyring_keeps_the_target_from_running() {
+    let job = with(target(), &json!({"seccomp": "off"}));
+    for errno in [Errno::EDQUOT, Errno::ENOMEM, Errno::EINTR] {
+        let seen = run_refused(&job, libc::SYS_keyctl, errno);
+        assert!(!ran(&seen), "{seen}");
+        told(&seen).and_then(|()| named(&seen, errno)).unwrap();
+        seen.failed("out-of-memory", "exec");
+        assert_eq!(seen.report["error"]["operation"], "keyctl", "{seen}");
+    }
+    // Where the call itself is denied, the target has no use of keys either.
+    for errno in [Errno::EPERM, Errno::ENOSYS] {
+        assert!(ran(&run_refused(&job, libc::SYS_keyctl, errno)));
+    }
+}
+
 #[test]
 fn memory_running_out_is_said() {
     for (call, errno) in [
@@ -365,186 +365,7 @@ fn memory_running_out_is_said() {
     }
 }
 
-// ---- the supervisor
-
-/// `struct seccomp_notif` of seccomp_unotify(2).
-#[repr(C)]
-#[derive(Default, Debug, Clone, Copy)]
-struct Notice {
-    id: u64,
-    pid: u32,
-    flags: u32,
-    call: c_int,
-    arch: u32,
-    instruction_pointer: u64,
-    args: [u64; 6],
-}
-
-/// `struct seccomp_notif_resp`.
-#[repr(C)]
-struct Answer {
-    id: u64,
-    value: i64,
-    error: i32,
-    flags: u32,
-}
-
-const NOTIF_RECV: libc::Ioctl = 0xc050_2100_u32.cast_signed();
-const NOTIF_SEND: libc::Ioctl = 0xc018_2101_u32.cast_signed();
-const USER_NOTIF_FLAG_CONTINUE: u32 = 1;
-const LISTENER: c_int = 200;
-
-/// Calls that are put to the supervisor: all that set-up makes, but what cannot fail (close, umask, wait4, exit).
-/// execve is not among them, since the filter is installed before stdbox itself is executed.
-fn asked() -> Vec<c_long> {
-    NAMES
-        .iter()
-        .map(|(_, call)| *call)
-        .chain([libc::SYS_write])
-        .collect()
-}
-
-/// stdbox with a supervisor.
-struct Watched {
-    child: Child,
-    listener: OwnedFd,
-}
-
-impl Watched {
-    fn start(spec: &str) -> Self {
-        let op = |code: u16, k: u32, jt: u8, jf: u8| libc::sock_filter { code, jt, jf, k };
-        let calls = asked();
-        let mut program = vec![op(0x20, 0, 0, 0)];
-        for (i, &call) in calls.iter().enumerate() {
-            let rest = u8::try_from(calls.len() - i).unwrap();
-            program.push(op(0x15, u32::try_from(call).unwrap(), rest, 0));
-        }
-        program.push(op(0x06, 0x7fff_0000, 0, 0)); // SECCOMP_RET_ALLOW
-        program.push(op(0x06, 0x7fc0_0000, 0, 0)); // SECCOMP_RET_USER_NOTIF
-        let mut command = Command::new(stdbox());
-        command
-            .args(["--spec", spec])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let length = u16::try_from(program.len()).unwrap();
-        let install = move || {
-            let filter = libc::sock_fprog {
-                len: length,
-                filter: program.as_ptr().cast_mut(),
-            };
-            // SAFETY: this option takes numbers.
-            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-            // SECCOMP_SET_MODE_FILTER with SECCOMP_FILTER_FLAG_NEW_LISTENER.
-            // SAFETY: the program outlives the call and has the length that is told.
-            let listener = unsafe { libc::syscall(libc::SYS_seccomp, 1, 8, &raw const filter) };
-            if listener < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            // Under a number that the parent knows, and open over execve. fcntl is not among the supervised calls.
-            // SAFETY: no memory is passed.
-            let copy = unsafe {
-                libc::fcntl(
-                    c_int::try_from(listener).unwrap_or(-1),
-                    libc::F_DUPFD,
-                    LISTENER,
-                )
-            };
-            if copy == LISTENER {
-                Ok(())
-            } else {
-                Err(std::io::Error::last_os_error())
-            }
-        };
-        // SAFETY: three system calls and no allocation.
-        unsafe { command.pre_exec(install) };
-        let child = command.spawn().expect("stdbox starts");
-        // SAFETY: no memory is passed.
-        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-        // SAFETY: no memory is passed.
-        let listener = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, LISTENER, 0) };
-        assert!(
-            pidfd >= 0 && listener >= 0,
-            "the listener: {}",
-            std::io::Error::last_os_error()
-        );
-        // SAFETY: both are open and nobody else's.
-        let [_, listener] = [pidfd, listener]
-            .map(|fd| unsafe { OwnedFd::from_raw_fd(c_int::try_from(fd).unwrap()) });
-        Self { child, listener }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The next call that somebody waits with; `None` if nobody is left, or nobody asks for a while.
-    fn next(&self, patience: Duration) -> Option<Notice> {
-        loop {
-            let mut fd = libc::pollfd {
-                fd: self.listener.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            };
-            // SAFETY: one element, as announced.
-            let ready = unsafe {
-                libc::poll(
-                    &raw mut fd,
-                    1,
-                    c_int::try_from(patience.as_millis()).unwrap(),
-                )
-            };
-            if ready == -1 && Errno::last() == Errno::EINTR {
-                continue;
-            }
-            if ready != 1 || fd.revents & libc::POLLIN == 0 {
-                return None;
-            }
-            let mut notice = Notice::default();
-            // SAFETY: `notice` is zeroed and as large as the request wants.
-            let result =
-                unsafe { libc::ioctl(self.listener.as_raw_fd(), NOTIF_RECV, &raw mut notice) };
-            if result == 0 {
-                return Some(notice);
-            }
-            // Who asked has died meanwhile.
-        }
-    }
-
-    fn answer(&self, notice: &Notice, refusal: Option<Errno>) {
-        let (error, flags) =
-            refusal.map_or((0, USER_NOTIF_FLAG_CONTINUE), |errno| (-(errno as i32), 0));
-        let answer = Answer {
-            id: notice.id,
-            value: 0,
-            error,
-            flags,
-        };
-        // SAFETY: `answer` is as large as the request wants. Who asked may have died meanwhile.
-        let _gone =
-            unsafe { libc::ioctl(self.listener.as_raw_fd(), NOTIF_SEND, &raw const answer) };
-    }
-
-    fn finish(self, patience: Duration) -> Run {
-        let mut child = self.child;
-        drop(self.listener);
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if started.elapsed() > patience {
-                child.kill().unwrap();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let output = child.wait_with_output().unwrap();
-        let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        Run {
-            report,
-            status: output.status.code(),
-            complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
+// ---- one single call refused
 
 /// Whether this process is stdbox still, and not the target.
 fn is_stdbox(pid: u32) -> bool {
@@ -594,7 +415,7 @@ fn sweep(fields: &Value, errno: Errno) {
                     notice.args, seen.report["outcome"]
                 ),
             ));
-            confined(&seen)
+            confined(&seen, fields)
         } else {
             failed += 1;
             told(&seen).and_then(|()| named(&seen, errno))
@@ -616,7 +437,12 @@ fn sweep(fields: &Value, errno: Errno) {
     // kernel may allow a read-only /proc only (fsmount). An overlay that the kernel refuses has not vanished (fsopen,
     // fsconfig), and restrictions are never optional.
     let harmless = ["close_range", "fstatfs", "fsmount", "open_tree", "openat2"];
-    survived.retain(|(call, _)| !harmless.contains(&call.as_str()));
+    // What a signal interrupts is done again.
+    let repeated = ["call 1", "rt_sigtimedwait"];
+    survived.retain(|(call, _)| {
+        !(harmless.contains(&call.as_str())
+            || errno == Errno::EINTR && repeated.contains(&call.as_str()))
+    });
     let first = survived.first().map(|(call, how)| {
         format!(
             "{} failed without consequence, such as {call}, {how}",
@@ -638,6 +464,16 @@ fn each_call_missing_for_a_read_only_tree_keeps_the_target_from_running() {
 }
 
 #[test]
+fn each_call_without_memory_for_a_read_only_tree_keeps_the_target_from_running() {
+    sweep(&json!({"directories": {"/": "read-only"}}), Errno::ENOMEM);
+}
+
+#[test]
+fn each_call_interrupted_for_a_read_only_tree_keeps_the_target_from_running() {
+    sweep(&json!({"directories": {"/": "read-only"}}), Errno::EINTR);
+}
+
+#[test]
 fn each_call_refused_for_the_default_job_keeps_the_target_from_running() {
     sweep(&json!({}), Errno::EACCES);
 }
@@ -650,6 +486,74 @@ fn each_call_refused_for_a_target_that_is_pid_1_keeps_the_target_from_running() 
     );
 }
 
+#[test]
+fn each_call_refused_for_kept_capabilities_keeps_the_target_from_running() {
+    sweep(
+        &json!({"capabilities": ["CAP_SYS_ADMIN"], "directories": {"/": "read-only"}}),
+        Errno::EPERM,
+    );
+}
+
+/// The sweeps above refuse what is put to the supervisor. This shows that nothing else is left that set-up could fail at.
+#[test]
+fn each_call_of_set_up_is_put_to_the_supervisor() {
+    if !["/usr/bin/strace", "/bin/strace"]
+        .iter()
+        .any(|path| fs::exists(path).unwrap())
+    {
+        return skip("strace", "no strace");
+    }
+    let known: BTreeSet<String> = asked().into_iter().map(name).collect();
+    // They cannot fail, or what they say is of no consequence.
+    let fine = ["call 1", "close", "umask", "wait4", "exit_group", "write"];
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"directories": {"/": "read-only"}}),
+        json!({"directories": {"/": "hidden", "/usr": "read-only"}}),
+        json!({"scratch": {"directory": "/var/tmp"}}),
+    ] {
+        let scene = Fresh::new();
+        let spec = scene.file(
+            "job.json",
+            &with(
+                json!({"argv": ["/usr/bin/env", "true"], "cwd": "/"}),
+                &fields,
+            )
+            .to_string(),
+        );
+        let trace = scene.path().join("trace");
+        // Whether the command is found in the end does not matter here.
+        let _either = Command::new("strace")
+            .args(["-f", "-qq", "-o"])
+            .arg(&trace)
+            .arg(stdbox())
+            .arg("--spec")
+            .arg(spec)
+            .output()
+            .unwrap();
+        let text = fs::read_to_string(trace).unwrap();
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        let outer = lines.next().expect("a first call").0;
+        let (mut replaced, mut unknown, mut seen) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for (pid, call) in lines.filter(|(pid, _)| *pid != outer) {
+            let call = call.trim_start().trim_start_matches("<... ");
+            let call = call.split(['(', ' ']).next().unwrap();
+            let word = call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if call == "execve" {
+                replaced.insert(pid);
+            } else if word && !replaced.contains(pid) {
+                seen += 1;
+                if !known.contains(call) && !fine.contains(&call) {
+                    unknown.insert(call.to_owned());
+                }
+            }
+        }
+        assert!(seen > 100, "{fields}: only {seen} calls of set-up: {text}");
+        assert!(unknown.is_empty(), "{fields}: {unknown:?}");
+    }
+}
+
 /// stdbox's own calls: whatever fails, it neither panics nor hangs, and nothing runs less confined.
 #[test]
 fn each_call_of_stdbox_itself_refused_is_told() {
@@ -659,7 +563,7 @@ fn each_call_of_stdbox_itself_refused_is_told() {
     while let Some((notice, seen)) = refuse_one(spec.to_str().unwrap(), index, Errno::EPERM, true) {
         let verdict = match seen.status {
             Some(1 | 2) => told(&seen),
-            Some(0) => confined(&seen),
+            Some(0) => confined(&seen, &json!({})),
             // What the runtime of the language needs before `main`.
             _ if seen.complaint.contains("fatal runtime error") => Ok(()),
             // The report itself.
@@ -680,22 +584,6 @@ fn each_call_of_stdbox_itself_refused_is_told() {
 }
 
 // ---- killed at a chosen moment
-
-/// Processes with the word on their command line.
-fn alive(word: &str) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
-    let pids = entries.filter_map(|entry| {
-        entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-    });
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.windows(word.len()).any(|part| part == word.as_bytes())
-    })
-    .collect()
-}
 
 /// Kills stdbox at every call of the container's own processes in turn; what comes after it must come to nothing.
 fn kill_at_each_call(fields: &Value, word: &str) {

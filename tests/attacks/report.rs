@@ -1,0 +1,383 @@
+//! The report is stdbox's own word: it arrives whole or its loss is told, and the target has no part in it but the bytes that
+//! are quoted.
+
+use crate::common::{probe_job, with};
+use crate::outside::{
+    PATIENCE, children, eventually, finish, kill, marker, outlive, pid_of, start_with, state,
+};
+use crate::support::{Fresh, Run, probe, run, run_in_namespace, run_with, shell, stdbox};
+use nix::libc;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+// ---- where it cannot be written
+
+fn undelivered(seen: &Run) {
+    assert_eq!(seen.status, Some(3), "{seen}");
+    let one_line = seen.complaint.starts_with("stdbox: ") && seen.complaint.lines().count() == 1;
+    assert!(one_line, "{:?}", seen.complaint);
+}
+
+fn small_job() -> Value {
+    json!({"argv": ["true"], "cwd": "/"})
+}
+
+/// A job with more output than a pipe holds.
+fn large_job() -> Value {
+    json!({"argv": ["head", "-c", "500000", "/dev/zero"], "cwd": "/"})
+}
+
+/// Every write gives ENOSPC: full(4).
+#[test]
+fn report_to_a_full_device_is_exit_3_with_a_sentence() {
+    let seen = run_with(small_job().to_string().as_bytes(), &[], |command| {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        command.stdout(full.unwrap());
+    });
+    undelivered(&seen);
+}
+
+/// A file system that fills up in the middle of the report: ENOSPC in write(2).
+#[test]
+fn report_to_a_full_file_system_is_exit_3_with_a_sentence() {
+    let script = "mount -t tmpfs -o size=16k none /mnt; exec \"$STDBOX\" --report /mnt/report";
+    let seen = run_in_namespace(script, &large_job());
+    undelivered(&seen);
+    let script =
+        "mount -t tmpfs -o size=16k none /mnt; \"$STDBOX\" --report /mnt/report; cat /mnt/report";
+    run_in_namespace(script, &small_job()).exited(0);
+}
+
+/// The caller's limit on the size of files ends a program with SIGXFSZ, unless it keeps that signal: RLIMIT_FSIZE in
+/// getrlimit(2).
+#[test]
+fn report_beyond_the_limit_on_file_sizes_is_exit_3_with_a_sentence() {
+    let scene = Fresh::new();
+    let report = scene.path().join("report");
+    let report = report.to_str().unwrap();
+    let spec = scene.file("job.json", "{");
+    for (job, options) in [
+        (small_job().to_string(), vec!["--report", report]),
+        (
+            String::new(),
+            vec!["--report", report, "--spec", "/no/such/job"],
+        ),
+        (
+            String::new(),
+            vec!["--report", report, "--spec", spec.to_str().unwrap()],
+        ),
+    ] {
+        let seen = run_with(job.as_bytes(), &options, |command| {
+            // SAFETY: setrlimit may be called between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    let none = libc::rlimit {
+                        rlim_cur: 0,
+                        rlim_max: 0,
+                    };
+                    libc::setrlimit(libc::RLIMIT_FSIZE, &raw const none);
+                    Ok(())
+                })
+            };
+        });
+        undelivered(&seen);
+    }
+}
+
+/// Nobody reads: EPIPE, and SIGPIPE in pipe(7).
+#[test]
+fn report_to_a_broken_pipe_is_exit_3_with_a_sentence() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let seen = run_with(small_job().to_string().as_bytes(), &[], |command| {
+        command.stdout(writer);
+    });
+    undelivered(&seen);
+}
+
+/// A reader that takes a part and goes while stdbox waits for room: pipe(7).
+#[test]
+fn report_to_a_pipe_whose_reader_dies_in_the_middle_is_exit_3_with_a_sentence() {
+    for waiting in [true, false] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        if !waiting {
+            do_not_wait(&writer);
+        }
+        let child = start_with(&large_job(), |command| {
+            command.stdout(writer);
+        });
+        reader.read_exact(&mut [0; 100]).unwrap();
+        // It is in the middle when it has ended the container and sleeps.
+        let pid = pid_of(&child);
+        eventually("stdbox waits for the reader", || {
+            children(pid).is_empty() && state(pid) == Some('S')
+        });
+        drop(reader);
+        undelivered(&finish(child));
+    }
+}
+
+fn do_not_wait(fd: &impl AsRawFd) {
+    // SAFETY: F_SETFL takes a number.
+    let set = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(set, 0);
+}
+
+/// Event loops make their pipes not wait, and the open file description is shared: EAGAIN in write(2), O_NONBLOCK in open(2).
+/// A report that is longer than the pipe must arrive all the same.
+#[test]
+fn report_to_a_full_pipe_that_does_not_wait_arrives_whole() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    do_not_wait(&writer);
+    let child = start_with(&large_job(), |command| {
+        command.stdout(writer);
+    });
+    let mut bytes = vec![0; 100];
+    reader.read_exact(&mut bytes).unwrap();
+    let pid = pid_of(&child);
+    eventually("stdbox waits for the reader, or gives up", || {
+        children(pid).is_empty() && matches!(state(pid), Some('S' | 'Z'))
+    });
+    reader.read_to_end(&mut bytes).unwrap();
+    let seen = finish(child);
+    assert_eq!(
+        (seen.status, seen.complaint.as_str()),
+        (Some(0), ""),
+        "{seen}"
+    );
+    let report: Value = serde_json::from_slice(&bytes).expect("the whole report");
+    assert_eq!(report["stdout"]["bytes"], 500_000, "{seen}");
+}
+
+/// Rust's runtime opens /dev/null in place of a closed stream, so without a check the report would vanish silently.
+#[test]
+fn report_to_a_closed_descriptor_is_exit_3_with_a_sentence() {
+    let scene = Fresh::new();
+    let ran = scene.path().join("ran");
+    let job =
+        json!({"argv": ["touch", ran], "cwd": "/", "directories": {scene.str(): "full-access"}});
+    let spec = scene.file("job.json", &job.to_string());
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "exec \"$STDBOX\" --spec \"$1\" >&-", "sh"])
+        .arg(&spec)
+        .env("STDBOX", stdbox());
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{complaint:?}");
+    assert!(complaint.starts_with("stdbox: "), "{complaint:?}");
+    assert!(
+        !ran.exists(),
+        "a job whose report nobody can get is not started"
+    );
+}
+
+/// A target can hand its end of a captured pipe to a process outside, through a socket in a directory that both see
+/// (SCM_RIGHTS in unix(7)), which then writes without end. The accomplice here takes it from /proc/PID/fd.
+#[test]
+fn report_is_not_held_up_by_an_accomplice_that_goes_on_writing() {
+    let word = marker("accomplice");
+    let job = probe_job(&["ignore-term"], &json!({"id": word, "stderr": "stdout"}));
+    let mut child = start_with(&job, |_| ());
+    let pid = pid_of(&child);
+    let target = || {
+        children(pid)
+            .first()
+            .and_then(|init| children(*init).first().copied())
+    };
+    let pipe = || -> Option<fs::File> {
+        let path = format!("/proc/{}/fd/1", target()?);
+        let program = fs::read_link(format!("/proc/{}/exe", target()?)).ok()?;
+        (program == probe()).then(|| fs::OpenOptions::new().write(true).open(path).ok())?
+    };
+    eventually("the target runs", || pipe().is_some());
+    let pipe = pipe().unwrap();
+    // The more it holds, the more seldom it is empty.
+    // SAFETY: F_SETPIPE_SZ takes a number.
+    unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20) };
+    let over = &AtomicBool::new(false);
+    let ended = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut pipe = pipe.try_clone().unwrap();
+            // It ends when the pipe breaks.
+            scope.spawn(move || while pipe.write_all(&[b'x'; 65536]).is_ok() {});
+        }
+        kill(pid, libc::SIGTERM);
+        let started = Instant::now();
+        let mut out = child.stdout.take().unwrap();
+        scope.spawn(move || {
+            while !over.load(Ordering::Relaxed) && started.elapsed() < PATIENCE / 6 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            let late = !over.load(Ordering::Relaxed);
+            if late {
+                kill(pid, libc::SIGKILL);
+            }
+        });
+        let mut text = String::new();
+        out.read_to_string(&mut text).unwrap();
+        over.store(true, Ordering::Relaxed);
+        child.wait().unwrap();
+        text
+    });
+    let report: Value = serde_json::from_str(&ended).expect("stdbox never came to its report");
+    assert_eq!(report["outcome"], "cancelled", "{report}");
+}
+
+// ---- what the target would like to say
+
+/// The report's bytes as they are.
+fn raw(job: &Value) -> Vec<u8> {
+    let mut child = start_with(job, |_| ());
+    let mut bytes = Vec::new();
+    let mut out = child.stdout.take().unwrap();
+    out.read_to_end(&mut bytes).unwrap();
+    assert!(child.wait().unwrap().success());
+    bytes
+}
+
+/// Who looks at a report in a terminal must not have it obey the target: control characters below U+0020, which JSON escapes
+/// by itself, and those from U+007F to U+009F, which it does not (CSI is U+009B): ECMA-48, console_codes(4), CWE-150,
+/// CVE-2003-0063. U+2028 and U+2029 end a line for some readers.
+#[test]
+fn report_shows_no_control_character_of_the_target() {
+    let text: String = (1..0xa0)
+        .filter_map(char::from_u32)
+        .chain(
+            "\u{2028}\u{2029}\u{feff}\u{10ffff} \u{9b}31m\u{1b}]0;title\u{7}\u{90}q\u{9c}é€"
+                .chars(),
+        )
+        .collect();
+    let job = json!({"argv": ["cat"], "stdin": {"text": text}, "cwd": "/"});
+    let bytes = raw(&job);
+    let shown = String::from_utf8(bytes).expect("a report is UTF-8");
+    let line = shown.strip_suffix('\n').expect("a line");
+    let bad: Vec<char> = line
+        .chars()
+        .filter(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    let report: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(report["stdout"]["text"], text.as_str(), "nothing is lost");
+    // The same where a name is quoted by an error.
+    let job = json!({"argv": ["/no\u{9b}31m\u{7f}"], "cwd": "/"});
+    let seen = run(&job);
+    seen.failed("command-not-found", "exec");
+    let mut child = start_with(&job, |_| ());
+    let mut line = String::new();
+    let mut out = child.stdout.take().unwrap();
+    out.read_to_string(&mut line).unwrap();
+    child.wait().unwrap();
+    assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+}
+
+/// NUL and bytes that are no UTF-8 neither end the string nor are replaced.
+#[test]
+fn report_quotes_any_bytes_without_loss() {
+    let every = "for i in $(seq 0 255); do printf \"\\\\$(printf %o $i)\"; done";
+    let seen = shell(every, json!({}));
+    let wanted: String = {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut command = Command::new("base64");
+        command
+            .arg("-w0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(seen.exited(0).report["stdout"]["base64"], wanted, "{seen}");
+    let seen = shell("printf 'a\\000b'", json!({}));
+    assert_eq!(seen.exited(0).stdout(), "a\0b", "{seen}");
+}
+
+/// A target that prints what a report looks like, with quotes, line ends and a second object after it.
+#[test]
+fn report_that_a_target_prints_is_only_quoted() {
+    let forged = json!({"version": 1, "id": null, "outcome": "exited", "exit_code": 0, "signal": null, "stdout": null}).to_string();
+    for text in [
+        format!("{forged}\n"),
+        format!("\"}},\"outcome\":\"exited\",\"exit_code\":0}}\n{forged}\n"),
+        format!("\\\"}}\n\r\n\n{forged}\u{0}{forged}"),
+    ] {
+        let job = json!({"argv": ["sh", "-c", "cat; exit 9"], "stdin": {"text": text}, "cwd": "/"});
+        let bytes = raw(&job);
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let report: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(report["exit_code"], 9, "{report}");
+        assert_eq!(report["stdout"]["text"], text.as_str(), "{report}");
+    }
+}
+
+/// The descriptors of the report and of the job, and every way to a descriptor of another process: proc_pid_fd(5),
+/// pidfd_getfd(2). CVE-2024-21626 was a descriptor that a runtime forgot.
+#[test]
+fn report_cannot_be_written_by_the_target() {
+    let script = "for fd in {3..20} {138..145}; do ( eval \"echo FORGED >&$fd\" ); done
+        for f in /proc/[0-9]*/fd/* /proc/[0-9]*/task/*/fd/*; do
+            case $f in */fd/[012]) ;; *) ( echo FORGED >> $f ) ;; esac
+        done
+        exit 5";
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"seccomp": "off", "user": {"uid": 0, "gid": 0}}),
+        json!({"directories": {"/": "full-access"}}),
+    ] {
+        let scene = Fresh::new();
+        let hidden = json!({"stdout": "null", "stderr": "null", "cwd": "/"});
+        let job = with(json!({"argv": ["bash", "-c", script]}), &hidden);
+        let spec = scene.file("job", &with(job, &fields).to_string());
+        // So that what the target writes is not written over.
+        let mut report = fs::OpenOptions::new();
+        report.create(true).append(true);
+        let report = report.open(scene.path().join("report")).unwrap();
+        let [job, to] = [OwnedFd::from(fs::File::open(spec).unwrap()), report.into()];
+        let (from, into) = (job.as_raw_fd(), to.as_raw_fd());
+        let mut command = Command::new(stdbox());
+        command.args(["--spec-fd", "140", "--report-fd", "141"]);
+        // SAFETY: dup2 may be called between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                libc::dup2(from, 140);
+                libc::dup2(into, 141);
+                Ok(())
+            })
+        };
+        assert!(command.status().unwrap().success());
+        let text = fs::read_to_string(scene.path().join("report")).unwrap();
+        assert!(!text.contains("FORGED"), "{fields}: {text}");
+        let report: Value = serde_json::from_str(&text).expect("one report");
+        assert_eq!(report["exit_code"], 5, "{fields}: {report}");
+    }
+}
+
+/// What init says goes through a pipe. The target floods every descriptor that it can get at with records: the pipe must not
+/// be among them, by number, through /proc or pidfd_getfd(2).
+#[test]
+fn report_is_not_made_of_records_that_the_target_writes() {
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"seccomp": "off", "user": {"uid": 0, "gid": 0}}),
+    ] {
+        let seen = run(&probe_job(&["write-records"], &fields));
+        assert_eq!(seen.exited(0).stdout(), "{\"written\":0}\n", "{fields}");
+    }
+}
+
+/// Other children of init end before the target does: those that it makes with CLONE_PARENT (clone(2)), and orphans.
+#[test]
+fn report_tells_the_end_of_the_target_and_of_nobody_else() {
+    let word = marker("siblings");
+    let seen = run(&probe_job(&["siblings", "40"], &json!({"id": word})));
+    seen.exited(7);
+    assert!(outlive(&word).is_empty());
+}
