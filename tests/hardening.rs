@@ -25,6 +25,7 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use support::outside::fields_of;
 use support::{Fresh, Run, probe, run, run_with, shell, skip};
 
 const NONE: &str = "0000000000000000";
@@ -65,15 +66,6 @@ fn status_after(
         unsafe { command.pre_exec(prepare) };
     });
     answer(seen.exited(0))
-}
-
-/// Fields of /proc/PID/status as text.
-fn fields_of(text: &str) -> Value {
-    let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .map(|(key, value)| (key.to_owned(), Value::from(value.trim())))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
 }
 
 // ---- privileges

@@ -27,10 +27,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use support::outside::{
+    alive, children, eventually, finish, kill, marker, pid_of, start, start_with,
+};
 use support::{Fresh, Run, probe, run, run_with, shell, stdbox};
-
-/// Generous: the machine may be busy. Nothing waits that long unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn probe_path() -> String {
     probe().to_str().expect("the path is UTF-8").to_owned()
@@ -49,94 +49,6 @@ fn with(mut job: Value, fields: Value) -> Value {
         job[key] = value.clone();
     }
     job
-}
-
-/// A word that no other process has on its command line.
-fn marker(word: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "marker-{word}-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
-}
-
-/// Processes with the word on their command line.
-fn alive(word: &str) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
-    let pids = entries.filter_map(|entry| {
-        entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-    });
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.windows(word.len()).any(|part| part == word.as_bytes())
-    })
-    .collect()
-}
-
-/// Waits until it holds.
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "this never came: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Starts stdbox on a job without waiting for it.
-fn start(job: &Value) -> Child {
-    start_with(job, |_| {})
-}
-
-fn start_with(job: &Value, prepare: impl FnOnce(&mut Command)) -> Child {
-    let mut command = Command::new(stdbox());
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    prepare(&mut command);
-    let mut child = command.spawn().expect("stdbox starts");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(job.to_string().as_bytes())
-        .expect("the job is read");
-    child
-}
-
-fn pid_of(child: &Child) -> i32 {
-    i32::try_from(child.id()).expect("a pid")
-}
-
-fn kill(pid: i32, signal: i32) {
-    // SAFETY: no memory is passed.
-    let result = unsafe { libc::kill(pid, signal) };
-    assert_eq!(result, 0, "kill {pid} {signal}");
-}
-
-/// What has come of it.
-fn finish(child: Child) -> Run {
-    let output = child.wait_with_output().expect("stdbox ends");
-    let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    Run {
-        report,
-        status: output.status.code(),
-        complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Children of a process.
-fn children(pid: i32) -> Vec<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
 }
 
 // ---- nobody is left

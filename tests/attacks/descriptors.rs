@@ -1,6 +1,7 @@
 //! Descriptors that the caller of stdbox forgot to close, or that stdbox itself has open: each may lead to the host's tree.
 
 use crate::common::{answer, probe_job, with};
+use crate::support::outside::fields_of;
 use crate::support::{Fresh, Run, probe, root, run, run_with, stdbox};
 use nix::libc::{self, c_int};
 use serde_json::{Value, json};
@@ -127,15 +128,6 @@ fn descriptors_of_the_caller_do_not_reach_the_target() {
         let fds: Vec<_> = status["fds"].as_object().unwrap().keys().collect();
         assert_eq!(fds, ["0", "1", "2"], "{fields}: {}", status["fds"]);
     }
-}
-
-/// Fields of /proc/PID/status as text.
-fn fields_of(text: &str) -> Value {
-    let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .map(|(key, value)| (key.to_owned(), Value::from(value.trim())))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
 }
 
 /// The same in init, which lives as long as the target and could be made to give them away.

@@ -1,7 +1,7 @@
 //! What a job, or its caller's limits, can use up: it is missed inside only, or told as a typed error, and the report comes.
 
 use crate::common::{probe_job, with};
-use crate::outside::{children, eventually, finish, pid_of, start};
+use crate::support::outside::{children, eventually, finish, pid_of, start};
 use crate::support::{
     Fresh, Run, in_namespace, probe, root, run, run_in_namespace, run_with, shell, skip,
 };

@@ -4,8 +4,8 @@
 //! stdbox at each single call in turn, to refuse just this one, or to kill stdbox at just this moment.
 
 use crate::common::with;
-use crate::outside::alive;
 use crate::supervisor::{Notice, Watched, asked};
+use crate::support::outside::alive;
 use crate::support::{Fresh, Run, probe, run_with, skip, stdbox};
 use nix::errno::Errno;
 use nix::libc::{self, c_long};

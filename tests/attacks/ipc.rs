@@ -2,7 +2,9 @@
 //! process numbers.
 
 use crate::common::{answer, probe_job, probed, with};
-use crate::outside::{alive, children, eventually, finish, kill, marker, outlive, pid_of, start};
+use crate::support::outside::{
+    alive, children, eventually, finish, kill, marker, outlive, pid_of, start,
+};
 use crate::support::{Fresh, probe, run, run_with, shell, skip};
 use nix::libc;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Nobody outlives its job: not the target's main process, not stdbox; and nobody else is ended in their place.
 
 use crate::common::{probe_job, with};
-use crate::outside::{
+use crate::support::outside::{
     alive, children, eventually, finish, kill, marker, outlive, pid_of, start, start_with, state,
 };
 use crate::support::{Fresh, in_namespace, probe, root, run, shell, skip, stdbox};

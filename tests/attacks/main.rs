@@ -2,6 +2,26 @@
 //! container (`tests/support/probe/`) or by an accomplice beside it, and must fail.
 //!
 //! Every test says what it shows and where the attack is described. Each was seen to succeed with its defence removed.
+//!
+//! | class | the attacker wants |
+//! |---|---|
+//! | `terminal` | to type into the caller's terminal, or to leave it unusable |
+//! | `descriptors` | to get at what the caller had open, or a working directory on the other side |
+//! | `program` | to overwrite stdbox itself |
+//! | `inspection` | to read, trace, stop, starve or limit the container's init |
+//! | `identity` | capabilities, other ids, other groups |
+//! | `settings` | to change the machine: kernel settings, devices, control groups |
+//! | `mounts` | to remove, change or look below the container's mounts, also with CAP_SYS_ADMIN |
+//! | `hidden` | files that are hidden, by any way but their names |
+//! | `races` | to be shown or given another place than the one that was named |
+//! | `propagation` | mounts to go in or out |
+//! | `ipc` | other jobs and the host: keys, memory, messages, sockets, processes |
+//! | `lifetime` | to outlive its job, its limits, or stdbox |
+//! | `supervisor`, `faults` | the target to run although a step of set-up failed |
+//! | `exhaustion` | that nothing is left for a report, or for the host |
+//! | `report` | to forge, spoil or hold up the report |
+//!
+//! What a filter denies is shown by every ABI in `tests/hardening.rs` and `tests/filter/`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +50,6 @@ mod inspection;
 mod ipc;
 mod lifetime;
 mod mounts;
-mod outside;
 mod program;
 mod propagation;
 mod races;

@@ -2,7 +2,7 @@
 //! are quoted.
 
 use crate::common::{probe_job, with};
-use crate::outside::{
+use crate::support::outside::{
     PATIENCE, children, eventually, finish, kill, marker, outlive, pid_of, start_with, state,
 };
 use crate::support::{Fresh, Run, probe, run, run_in_namespace, run_with, shell, stdbox};

@@ -1,6 +1,8 @@
 //! What the integration tests share: the real binary, run on a job; fresh directories; visible skips.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod outside;
+
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What the host does and sees while a job runs: processes by a word on their command line, signals, descriptors.
+#![allow(unsafe_code, reason = "signals are sent by number")]
 
-use crate::support::{Run, stdbox};
+use super::{Run, stdbox};
 use nix::libc;
 use serde_json::Value;
 use std::fs;
@@ -121,4 +122,13 @@ pub fn children(pid: i32) -> Vec<i32> {
 pub fn state(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Fields of /proc/PID/status as text.
+pub fn fields_of(text: &str) -> Value {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(key, value)| (key.to_owned(), Value::from(value.trim())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
