@@ -116,6 +116,8 @@ pub struct Caller {
     pub gid: u32,
     /// Whether `uid` is the real root's, uid 0 of the initial user namespace, to whom the kernel's global settings belong.
     pub real_root: bool,
+    /// The most that it may set as the limit of core dumps.
+    pub core_limit: u64,
     /// Working directory, where it is known.
     pub cwd: Option<AbsPath>,
     /// Environment, as `NAME=value`.

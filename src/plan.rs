@@ -389,7 +389,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             Some(path) => path.clone(),
             None => return Err(NoPlan::from(exec::no_cwd())),
         },
-        rlimits: job.limits.rlimits.clone(),
+        rlimits: rlimits(job, caller),
         own_keyring: !matches!(job.seccomp, Seccomp::Default | Seccomp::Strict),
         filter: filter::filter(job, facts, &mut tree.warnings)?,
         exec: exec::image(job, caller, tree.home.as_ref()),
@@ -398,6 +398,16 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         warnings: tree.warnings,
         degraded: tree.degraded,
     })
+}
+
+/// With a limit of 0 the kernel still runs the program that core_pattern may name, outside the container; 1 stands for no dump
+/// at all: core(5), do_coredump() in fs/coredump.c. A caller that is limited to 0 itself cannot have it.
+fn rlimits(job: &Job, caller: &Caller) -> Vec<(Rlimit, u64)> {
+    let set = |&(limit, value): &(Rlimit, u64)| match limit {
+        Rlimit::Core if value == 0 => (limit, caller.core_limit.min(1)),
+        _ => (limit, value),
+    };
+    job.limits.rlimits.iter().map(set).collect()
 }
 
 fn kept(job: &Job, names_held: bool) -> Result<Option<Kept>, NoPlan> {

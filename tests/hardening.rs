@@ -260,7 +260,19 @@ fn limit(resource: c_int) -> [u64; 2] {
 #[test]
 fn limits_are_the_callers_but_for_core_files() {
     let status = probed(&["status"], json!({}));
-    assert_eq!(status["limits"]["core"], json!([0, 0]));
+    // 1 is less than 0: core(5). Who may not set it gets 0.
+    let least = limit(libc::RLIMIT_CORE)[1].min(1);
+    assert_eq!(status["limits"]["core"], json!([least, least]));
+    let limited = status_after(json!({}), || {
+        let none = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the limit is there to be read.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+        Ok(())
+    });
+    assert_eq!(limited["limits"]["core"], json!([0, 0]));
     for (name, resource) in [
         ("as", libc::RLIMIT_AS),
         ("fsize", libc::RLIMIT_FSIZE),

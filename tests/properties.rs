@@ -227,6 +227,7 @@ impl HostPlan {
             uid: 1000,
             gid: 1000,
             real_root: self.real_root,
+            core_limit: u64::MAX,
             cwd: (!self.no_cwd).then(AbsPath::root),
             environ: vec![b"PATH=/bin".to_vec()],
         };

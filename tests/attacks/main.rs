@@ -17,7 +17,7 @@
 //! | `propagation` | mounts to go in or out |
 //! | `ipc` | other jobs and the host: keys, memory, messages, sockets, processes |
 //! | `lifetime` | to outlive its job, its limits, or stdbox |
-//! | `supervisor`, `faults` | the target to run although a step of set-up failed |
+//! | `faults` | the target to run although a step of set-up failed |
 //! | `exhaustion` | that nothing is left for a report, or for the host |
 //! | `report` | to forge, spoil or hold up the report |
 //!
