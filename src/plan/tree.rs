@@ -76,6 +76,8 @@ pub(super) struct Builder<'a> {
     pub(super) pointer: Option<String>,
     /// Whether a protected directory has its name in one that the job can write.
     names_held: bool,
+    /// Directories on the way from the one to the other.
+    held: BTreeSet<AbsPath>,
     /// Mounts that go over the fresh /proc.
     pub(super) over_proc: Vec<(Slot, AbsPath)>,
     pub(super) warnings: Vec<Notice>,
@@ -124,6 +126,7 @@ impl<'a> Builder<'a> {
             overlays: false,
             pointer: None,
             names_held: false,
+            held: BTreeSet::new(),
             over_proc: Vec::new(),
             warnings: Vec::new(),
             degraded: Vec::new(),
@@ -181,6 +184,7 @@ impl<'a> Builder<'a> {
         system::name_resolution(self);
         system::settle_home(self);
         system::settings_elsewhere(self);
+        self.hold_names();
         Ok(())
     }
 
@@ -474,16 +478,12 @@ impl<'a> Builder<'a> {
     /// A named or implied directory.
     fn directory(&mut self, path: &AbsPath, directory: &Directory) -> Result<(), NoPlan> {
         let (top, area) = self.area(path);
-        let if_absent = match directory.at {
-            Some(_) => IfAbsent::Fail,
-            None => self.may_vanish(),
+        let held = self.held.contains(path);
+        let if_absent = if directory.at.is_some() || held {
+            IfAbsent::Fail
+        } else {
+            self.may_vanish()
         };
-        if let (Some(_), Area::Host(Mode::FullAccess)) = (&directory.at, &area)
-            && directory.mode != Mode::FullAccess
-        {
-            self.hold_names(&top, path);
-        }
-        let (top, area) = self.area(path);
         match (directory.mode, area) {
             (Mode::Hidden, _) => {
                 let bits = self.bits(path);
@@ -491,7 +491,7 @@ impl<'a> Builder<'a> {
             }
             (Mode::ReadOnly, Area::Host(Mode::ReadOnly))
             | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
-                if apart(&top, path) {
+                if held || apart(&top, path) {
                     self.show(path, directory.mode, if_absent);
                 }
             }
@@ -517,24 +517,38 @@ impl<'a> Builder<'a> {
     /// A job that may write a directory may rename what is in it, a protected directory or one on the way to it, and give
     /// the name to something else, which the host then takes for what was protected. A mount point of one's own mount
     /// namespace cannot be renamed, so each directory on the way becomes one; and the job gets no other mount namespace.
-    fn hold_names(&mut self, top: &AbsPath, path: &AbsPath) {
-        let mut way = Vec::new();
-        let mut above = path.parent();
-        while let Some(at) = above.filter(|at| at != top) {
-            above = at.parent();
-            way.push(at);
-        }
-        for at in way.iter().rev() {
-            self.show(at, Mode::FullAccess, IfAbsent::Fail);
-        }
-        if !self.names_held {
-            self.names_held = true;
-            let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces.";
-            self.warnings.push(Notice::new(
-                "no-nested-namespaces",
-                Some(path.bytes()),
-                message,
-            ));
+    fn hold_names(&mut self) {
+        let protected = |(_, directory): &(&AbsPath, &Directory)| {
+            directory.at.is_some() && directory.mode != Mode::FullAccess
+        };
+        let named = self.directories.iter().filter(protected);
+        let named: Vec<AbsPath> = named.map(|(path, _)| path.clone()).collect();
+        for path in named {
+            // The file systems of devices and of the kernel are not the job's to rename in.
+            if ["/dev", "/sys"]
+                .iter()
+                .any(|top| AbsPath::fixed(top).is_above(&path))
+            {
+                continue;
+            }
+            let mut above = path
+                .parent()
+                .filter(|parent| self.mode_of(parent) == Mode::FullAccess);
+            if above.is_some() && !self.names_held {
+                self.names_held = true;
+                let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces.";
+                self.warnings.push(Notice::new(
+                    "no-nested-namespaces",
+                    Some(path.bytes()),
+                    message,
+                ));
+            }
+            // Up to the directory that decides.
+            while let Some(at) = above.filter(|at| !self.directories.contains_key(at)) {
+                above = at.parent();
+                self.held.insert(at.clone());
+                self.imply(at, Mode::FullAccess);
+            }
         }
     }
 

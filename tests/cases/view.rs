@@ -927,7 +927,8 @@ impl View<'_> {
         }
         // Settings of the kernel, in a tree that the real root may write.
         for (i, mount) in self.host.mounts.iter().enumerate() {
-            let usual = ["/proc", "/sys", "/dev"]
+            // Shared memory is the job's own, whatever the host has there.
+            let usual = ["/proc", "/sys", "/dev", "/run/shm"]
                 .iter()
                 .any(|top| path(top).contains(&mount.at));
             if self.host.caller.real_root
