@@ -262,13 +262,14 @@ fn lifetime_of_a_bystander_with_inits_old_number_goes_on() {
     let script = r#"
         last=/proc/sys/kernel/ns_last_pid
         [ -w $last ] || { echo unsupported; exit 0; }
-        (trap '' CHLD; exec "$STDBOX" --spec "$SCENE/job" > "$SCENE/report") &
+        (exec env --ignore-signal=CHLD "$STDBOX" --spec "$SCENE/job" > "$SCENE/report") &
         stdbox=$!
         await() { for i in $(seq 3000); do "$@" && return; sleep 0.01; done; echo "never: $*"; exit 1; }
         dead() { [ ! -e /proc/$1 ] || grep -q 'State:.*Z' /proc/$1/status; }
         await test -e "$SCENE/ready"
         read init rest < /proc/$stdbox/task/$stdbox/children
         kill -STOP $stdbox
+        await grep -q 'State:.*T' /proc/$stdbox/status
         kill -KILL $init
         # Until it is dead: a zombie, or not there at all.
         await dead $init

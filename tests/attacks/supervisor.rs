@@ -55,9 +55,14 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Supervises all that set-up calls.
     pub fn start(spec: &str) -> Self {
+        Self::asking(spec, &asked())
+    }
+
+    /// Supervises these calls.
+    pub fn asking(spec: &str, calls: &[c_long]) -> Self {
         let op = |code: u16, k: u32, jt: u8, jf: u8| libc::sock_filter { code, jt, jf, k };
-        let calls = asked();
         let mut program = vec![op(0x20, 0, 0, 0)];
         for (i, &call) in calls.iter().enumerate() {
             let rest = u8::try_from(calls.len() - i).unwrap();

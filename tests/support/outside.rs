@@ -90,9 +90,18 @@ pub fn start_with(job: &Value, prepare: impl FnOnce(&mut Command)) -> Child {
     child
 }
 
-/// What has come of it.
+/// What has come of it. Who does not end is killed, and has no report.
 pub fn finish(child: Child) -> Run {
+    let pid = pid_of(&child);
+    let (over, wait) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if wait.recv_timeout(PATIENCE).is_err() {
+            kill(pid, libc::SIGKILL);
+        }
+    });
     let output = child.wait_with_output().expect("stdbox ends");
+    let _ended = over.send(());
+    let _failed = watch.join();
     Run {
         report: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
         status: output.status.code(),
