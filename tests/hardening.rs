@@ -594,80 +594,82 @@ fn seccomp_off_installs_no_filter() {
     );
 }
 
-/// `write(1, "32\n", 3); exit(7)` by int 0x80.
+/// A static program of 32 bits that consists of this code: the smallest ELF file that the kernel starts.
 #[cfg(target_arch = "x86_64")]
-fn program_of_32_bits() -> Vec<u8> {
+fn program_of_32_bits(code: &[u8]) -> Vec<u8> {
     const BASE: u32 = 0x0804_8000;
-    let mut code = Vec::new();
-    let mut set = |register: u8, value: u32| {
-        code.push(0xb8 + register);
-        code.extend(value.to_le_bytes());
-    };
-    let text = BASE + 84 + 2 * 2 + 5 * 6;
-    for (register, value) in [(0, 4), (3, 1), (1, text), (2, 3)] {
-        set(register, value);
-    }
-    code.extend([0xcd, 0x80]);
-    for (register, value) in [(0, 1u32), (3, 7)] {
-        code.push(0xb8 + register);
-        code.extend(value.to_le_bytes());
-    }
-    code.extend([0xcd, 0x80]);
-    code.extend(b"32\n");
     let size = u32::try_from(84 + code.len()).unwrap();
-    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // Type, machine, version, entry, program headers, section headers, flags, sizes.
-    file.extend([2u16, 3].iter().flat_map(|value| value.to_le_bytes()));
-    file.extend(
-        [1u32, BASE + 84, 52, 0, 0]
-            .iter()
-            .flat_map(|value| value.to_le_bytes()),
-    );
-    file.extend(
-        [52u16, 32, 1, 0, 0, 0]
-            .iter()
-            .flat_map(|value| value.to_le_bytes()),
-    );
-    // One segment: the whole file, readable and executable.
-    file.extend(
-        [1u32, 0, BASE, BASE, size, size, 5, 4096]
-            .iter()
-            .flat_map(|value| value.to_le_bytes()),
-    );
-    file.extend(code);
-    file
+    let halves =
+        |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let words =
+        |values: &[u32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    [
+        b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+        // Type, machine; version, entry, program headers, section headers, flags; sizes.
+        halves(&[2, 3]),
+        words(&[1, BASE + 84, 52, 0, 0]),
+        halves(&[52, 32, 1, 0, 0, 0]),
+        // One segment: the whole file, readable and executable.
+        words(&[1, 0, BASE, BASE, size, size, 5, 4096]),
+        code.to_vec(),
+    ]
+    .concat()
 }
 
-#[test]
+/// Writes a program by a process of its own: a descriptor that a concurrent fork inherits would make execve say ETXTBSY.
 #[cfg(target_arch = "x86_64")]
-fn program_of_32_bits_runs() {
-    let scene = Fresh::new();
-    let path = scene.path().join("program");
-    // Written by a process of its own: a descriptor that a concurrent fork inherits would make execve say ETXTBSY.
+fn install(scene: &Fresh, name: &str, bytes: &[u8]) -> String {
+    let path = scene.path().join(name);
     let mut writer = Command::new("/bin/sh")
         .args(["-c", "cat > \"$0\"; chmod 755 \"$0\""])
         .arg(&path)
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    writer
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&program_of_32_bits())
-        .unwrap();
+    writer.stdin.take().unwrap().write_all(bytes).unwrap();
     writer.wait().unwrap();
-    match Command::new(&path).output() {
-        Ok(output) if output.status.code() == Some(7) => {}
+    path.to_str().unwrap().to_owned()
+}
+
+/// Makes a call without arguments, and exits with its error.
+#[cfg(target_arch = "x86_64")]
+fn call_of_32_bits(number: u32) -> Vec<u8> {
+    let set_eax = |value: u32| [vec![0xb8], value.to_le_bytes().to_vec()].concat();
+    const INT_0X80: [u8; 2] = [0xcd, 0x80];
+    // The arguments are 0: xor ebx, ebx; xor ecx, ecx; xor edx, edx. Then ebx becomes -eax.
+    let code = [
+        vec![0x31, 0xdb, 0x31, 0xc9, 0x31, 0xd2],
+        set_eax(number),
+        INT_0X80.to_vec(),
+        vec![0x89, 0xc3, 0xf7, 0xdb],
+        set_eax(1),
+        INT_0X80.to_vec(),
+    ];
+    program_of_32_bits(&code.concat())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn denied_calls_are_absent_for_a_static_program_of_32_bits() {
+    let scene = Fresh::new();
+    // alarm(0), and add_key with wrong arguments.
+    let harmless = install(&scene, "alarm", &call_of_32_bits(27));
+    let denied = install(&scene, "add_key", &call_of_32_bits(286));
+    match Command::new(&harmless).output() {
+        Ok(output) if output.status.code() == Some(0) => {}
         other => {
-            return skip(
-                "i386",
-                &format!("the kernel runs no 32-bit programs: {other:?}"),
-            );
+            let reason = format!("the kernel runs no 32-bit programs: {other:?}");
+            return skip("i386", &reason);
         }
     }
-    let seen = run(&json!({"argv": [path], "cwd": "/"}));
-    assert_eq!(seen.exited(7).stdout(), "32\n");
+    let run =
+        |path: &str, seccomp: &str| run(&json!({"argv": [path], "cwd": "/", "seccomp": seccomp}));
+    run(&harmless, "default").exited(0);
+    run(&denied, "default").exited(libc::ENOSYS.into());
+    run(&denied, "off").exited(libc::EFAULT.into());
+    // An allow list has no calls of this ABI at all.
+    let seen = run(&harmless, "strict");
+    assert_eq!(seen.report["signal"], libc::SIGSYS, "{seen}");
 }
 
 // ---- what must work
