@@ -26,7 +26,9 @@ pub(crate) fn caller() -> Caller {
         gid: nix::unistd::getegid().as_raw(),
         // The kernel's settings belong to the initial user namespace's uid 0, by whatever number it is seen here.
         real_root: fs::symlink_metadata("/proc/sys").is_ok_and(|settings| settings.uid() == uid),
-        core_limit: process::set_limit(libc::RLIMIT_CORE as u32, None).map_or(0, |(_, hard)| hard),
+        // If it cannot be known, the limit of the job is tried.
+        core_limit: process::set_limit(libc::RLIMIT_CORE as u32, None)
+            .map_or(u64::MAX, |(_, hard)| hard),
         cwd: std::env::current_dir()
             .ok()
             .and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).ok()),
