@@ -166,13 +166,16 @@ impl serde_json::ser::Formatter for Harmless {
     ) -> io::Result<()> {
         let acted_on = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         let mut done = 0;
-        for (at, found) in fragment.match_indices(acted_on) {
+        // The first bytes of all of them but those that JSON escapes anyway.
+        for at in memchr::memchr3_iter(0x7f, 0xc2, 0xe2, fragment.as_bytes()) {
+            let found = fragment.get(at..).and_then(|rest| rest.chars().next());
+            let Some(c) = found.filter(|c| acted_on(*c)) else {
+                continue;
+            };
             let plain = fragment.get(done..at).unwrap_or_default();
             writer.write_all(plain.as_bytes())?;
-            for c in found.chars() {
-                write!(writer, "\\u{:04x}", u32::from(c))?;
-            }
-            done = at + found.len();
+            write!(writer, "\\u{:04x}", u32::from(c))?;
+            done = at + c.len_utf8();
         }
         let rest = fragment.get(done..).unwrap_or_default();
         writer.write_all(rest.as_bytes())

@@ -156,7 +156,10 @@ fn limited(resource: libc::c_int, value: u64, job: &Value) -> Run {
 fn ran_or_told(seen: &Run, what: &str) -> bool {
     let error = &seen.report["error"];
     match seen.status {
-        Some(0) => seen.report["outcome"] == "exited",
+        Some(0) => {
+            assert_eq!(seen.report["outcome"], "exited", "{what}: {seen}");
+            true
+        }
         Some(1 | 2) => {
             let told = error["code"].is_string() && error["message"].is_string();
             assert!(told && seen.complaint.is_empty(), "{what}: {seen}");

@@ -333,8 +333,8 @@ fn ipc_processes_of_another_job_cannot_be_signalled_or_looked_at() {
     assert!(alive(&word).is_empty());
 }
 
-/// A socket whose other end the caller holds gives a descriptor for the caller's process, without a number: SO_PEERPIDFD in
-/// socket(7), pidfd_send_signal(2), pidfd_getfd(2), setns(2).
+/// A socket whose other end the caller holds gives a descriptor for the caller's process, without a number: SO_PEERPIDFD
+/// (Linux 6.5), pidfd_send_signal(2), pidfd_getfd(2), setns(2).
 #[test]
 fn ipc_descriptor_of_the_callers_process_gives_no_power_over_it() {
     for fields in [json!({}), json!({"seccomp": "off"})] {

@@ -81,8 +81,8 @@ fn lifetime_of_a_fork_bomb_ends_with_its_time() {
     assert!(alive(&word).is_empty());
 }
 
-/// A target that signals everything it may, pid 1 above all: "Only signals for which the init process has established a
-/// handler" reach it, pid_namespaces(7).
+/// A target that signals everything it may, pid 1 above all, which the kernel shields from signals of its own namespace, even
+/// SIGKILL and SIGSTOP: pid_namespaces(7), "The namespace init process".
 #[test]
 fn lifetime_of_init_is_not_the_targets_to_end() {
     let script =
@@ -254,7 +254,7 @@ fn lifetime_of_any_process_ends_with_stdbox_killed_at_a_random_moment() {
 
 // ---- numbers that are used again
 
-/// A number that is free again belongs to somebody else: pidfd_open(2), "PID recycling"; SIGCHLD in sigaction(2). In a
+/// A number that is free again belongs to somebody else: pidfd_open(2), SIGCHLD in sigaction(2). In a
 /// namespace where the next number can be chosen, init dies, its number is given to a bystander as soon as the kernel
 /// allows, and stdbox, which was stopped meanwhile and whose caller ignores SIGCHLD, is told to end its job.
 #[test]
