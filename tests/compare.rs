@@ -157,7 +157,8 @@ fn sight(status: &Value, places: &Value, extra: &str) -> Sight {
     let core = &status["limits"]["core"];
     add(
         "core limit",
-        if *core == json!([0, 0]) {
+        // 1 is less than 0: core(5).
+        if *core == json!([0, 0]) || *core == json!([1, 1]) {
             "0".into()
         } else {
             "as the caller".into()
