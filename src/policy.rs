@@ -10,8 +10,8 @@
 pub mod builtin;
 pub mod calls;
 
+mod aliases;
 mod bpf;
-mod hidden;
 
 pub use bpf::Instruction;
 
@@ -220,8 +220,8 @@ pub fn compile(policy: &Policy, machine: Machine) -> Compiled {
         ranges: ranges.0,
     }];
     if policy.compat {
-        let hidden = hidden::rules(policy, compat_column);
-        let rules: Vec<&Rule> = rules.into_iter().chain(&hidden).collect();
+        let aliases = aliases::rules(policy, compat_column);
+        let rules: Vec<&Rule> = rules.into_iter().chain(&aliases).collect();
         let ranges = Ranges::new(policy, &rules, compat_column, Call::compat_width);
         sections.push(Section {
             architecture: compat,

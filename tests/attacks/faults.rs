@@ -677,3 +677,11 @@ fn stdbox_killed_at_each_call_leaves_no_survivor() {
 fn stdbox_killed_at_each_call_of_a_target_that_is_pid_1_leaves_no_survivor() {
     kill_at_each_call(&json!({"init": false}), "moment-1");
 }
+
+#[test]
+fn stdbox_killed_at_each_call_of_kept_capabilities_leaves_no_survivor() {
+    kill_at_each_call(
+        &json!({"capabilities": ["CAP_SYS_ADMIN", "CAP_KILL"]}),
+        "moment-kept",
+    );
+}

@@ -188,6 +188,35 @@ fn filter_that_lets_nothing_start_is_refused() {
     }
 }
 
+/// Nothing but execve is let through: a command that cannot be started is still told as such, by init, and the process that
+/// tried ends although its exit is denied.
+#[test]
+fn filter_that_denies_everything_else_does_not_hide_what_went_wrong() {
+    for action in [
+        json!({"errno": 1}),
+        json!("trap"),
+        json!("kill-thread"),
+        json!("kill-process"),
+    ] {
+        for init in [true, false] {
+            let job = |command: &str| {
+                json!({
+                    "argv": [command], "cwd": "/", "init": init, "limits": {"wall_time_ms": 20_000},
+                    "seccomp": {"default_action": action, "rules": [{"names": ["execve"], "action": "allow"}]},
+                })
+            };
+            let seen = run(&job("/no/such/command"));
+            seen.failed("command-not-found", "exec");
+            let seen = run(&job("/etc/passwd"));
+            seen.failed("exec-refused", "exec");
+            // The filter is in force: whatever starts comes to nothing.
+            let seen = run(&job("/bin/true"));
+            assert_ne!(seen.report["outcome"], "setup-failed", "{seen}");
+            assert_ne!(seen.report["exit_code"], 0, "{seen}");
+        }
+    }
+}
+
 #[test]
 fn filter_that_is_too_long_is_refused() {
     // Thousands of conditions on one call.

@@ -172,9 +172,9 @@ pub(super) fn rules(policy: &Policy, column: Column) -> Vec<Rule> {
     if !policy.compat || !policy.default.lets_through() {
         return Vec::new();
     }
-    let mut hidden = Vec::new();
+    let mut more = Vec::new();
     let mut add = |name: &'static [&'static str; 1], action, conditions| {
-        hidden.push(Rule {
+        more.push(Rule {
             names: Names::Own(name),
             action,
             conditions,
@@ -216,5 +216,5 @@ pub(super) fn rules(policy: &Policy, column: Column) -> Vec<Rule> {
             }
         }
     }
-    hidden
+    more
 }
