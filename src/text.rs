@@ -321,6 +321,16 @@ impl AbsPath {
         CString::new(bytes).map_or_else(|_| self.clone(), Self)
     }
 
+    /// This path followed by what [`AbsPath::rest_of`] gives.
+    #[must_use]
+    pub fn descend(&self, rest: &[u8]) -> Self {
+        if rest.is_empty() {
+            self.clone()
+        } else {
+            self.join(rest)
+        }
+    }
+
     /// For messages: invalid UTF-8 replaced.
     #[must_use]
     pub fn lossy(&self) -> std::borrow::Cow<'_, str> {

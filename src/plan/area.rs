@@ -79,7 +79,8 @@ impl Builder<'_> {
             }
             above = path.parent();
         }
-        (AbsPath::root(), Area::Host(Mode::Overlay))
+        let (mode, from) = (Mode::Overlay, self.base.clone());
+        (AbsPath::root(), Area::Host { mode, from })
     }
 
     pub(super) fn set_area(&mut self, path: &AbsPath, area: Area) {
@@ -120,9 +121,9 @@ impl Builder<'_> {
     fn own_place(&mut self, path: &AbsPath) -> Option<(Slot, Vec<u8>)> {
         let (top, area) = self.area(path);
         let (slot, base, lower) = match area {
-            Area::Own { slot, path: base } => (slot, base, false),
-            Area::Overlay { upper } => (self.scratch, upper, true),
-            Area::Host(_) => return None,
+            Area::Own { slot, path, .. } => (slot, path, false),
+            Area::Overlay { upper, .. } => (self.scratch, upper, true),
+            Area::Host { .. } => return None,
         };
         let place_of = |at: &AbsPath| (slot, [base.as_slice(), b"/", top.rest_of(at)].concat());
         let parent = path.parent()?;
@@ -170,6 +171,7 @@ impl Builder<'_> {
             Area::Own {
                 slot: own,
                 path: base,
+                ..
             },
         ) = self.area(path)
             && &top != path
@@ -177,7 +179,7 @@ impl Builder<'_> {
         {
             let made = self.ensure_dir(path, mode);
             let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
-            self.set_area(path, Area::Own { slot, path: place });
+            self.own(path, slot, place);
             return made;
         }
         if !self.ensure_dir(path, mode) {
@@ -186,8 +188,19 @@ impl Builder<'_> {
         let place = self.nested_dir(slot, mode);
         let copy = self.copy_of(slot, &place);
         self.mount(copy, path);
-        self.set_area(path, Area::Own { slot, path: place });
+        self.own(path, slot, place);
         true
+    }
+
+    /// From here on a path of the container is a directory in one of our own file systems.
+    pub(super) fn own(&mut self, path: &AbsPath, slot: Slot, place: Vec<u8>) {
+        let like = self.host_of(path);
+        let area = Area::Own {
+            slot,
+            path: place,
+            like,
+        };
+        self.set_area(path, area);
     }
 
     /// A mount of a directory of one of our own file systems.
@@ -225,10 +238,13 @@ impl Builder<'_> {
 
     /// Shows a part of the host with everything mounted below it.
     pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, if_absent: IfAbsent) {
+        let Some(from) = self.host_of(path) else {
+            return;
+        };
         let slot = self.slot();
         let clone = Step::Clone {
             slot,
-            from: At::host(path),
+            from: At::host(&from),
             recursive: true,
             if_absent,
         };
@@ -237,13 +253,13 @@ impl Builder<'_> {
             read_only: mode != Mode::FullAccess,
             no_suid: true,
             no_dev: !below("/dev") || self.facts.caller.real_root,
-            no_exec: below("/sys") || self.is_sysfs(path),
+            no_exec: below("/sys") || self.is_sysfs(&from),
         };
         let restrict = Step::Restrict {
             at: At::slot(slot),
             attributes,
         };
-        let covered = !self.scratch_place.is_root() && self.scratch_place.contains(path);
+        let covered = !self.scratch_place.is_root() && self.scratch_place.contains(&from);
         for step in [clone, restrict] {
             let at = self.pointer.clone();
             let list = if covered {
@@ -255,7 +271,7 @@ impl Builder<'_> {
         }
         self.ensure_dir(path, 0o755);
         self.mount(slot, path);
-        self.set_area(path, Area::Host(mode));
+        self.set_area(path, Area::Host { mode, from });
     }
 
     /// As far as the mount table is known.
@@ -270,7 +286,7 @@ impl Builder<'_> {
     /// directory of another owner cannot be copied up where only one id is mapped (EOVERFLOW), and with it nothing below it
     /// could be changed, not even what belongs to the caller.
     pub(super) fn way_to(&mut self, path: &AbsPath) {
-        let (top, Area::Overlay { upper }) = self.area(path) else {
+        let (top, Area::Overlay { upper, .. }) = self.area(path) else {
             return;
         };
         let mut at = top.clone();

@@ -25,7 +25,7 @@ impl Builder<'_> {
         named: bool,
     ) -> Result<(), NoPlan> {
         self.pointer = self.pointer_of(path);
-        let Some(table) = self.table() else {
+        let (Some(table), Some(host)) = (self.table(), self.host_of(path)) else {
             return Ok(());
         };
         let Some(fstype) = table.get(mount).map(|mount| mount.fstype.as_slice()) else {
@@ -44,7 +44,7 @@ impl Builder<'_> {
             b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
         ) || fstype.starts_with(b"fuse.");
         if silently || cannot {
-            if matches!(self.area(path), (top, Area::Host(_)) if &top == path) {
+            if matches!(self.area(path), (top, Area::Host { .. }) if &top == path) {
                 // Met on the way already.
                 return Ok(());
             }
@@ -60,8 +60,7 @@ impl Builder<'_> {
                 ));
             }
             // Where it is read-only already, there is nothing to be done.
-            let shown =
-                matches!(self.area(path), (top, Area::Host(Mode::ReadOnly)) if !apart(&top, path));
+            let shown = matches!(self.area(path), (top, Area::Host { mode: Mode::ReadOnly, .. }) if !apart(&top, path));
             if !shown {
                 self.show(path, Mode::ReadOnly, self.may_vanish());
             }
@@ -71,28 +70,27 @@ impl Builder<'_> {
             .facts
             .disk_scratch
             .as_ref()
-            .is_some_and(|(scratch, _)| path.is_above(scratch));
-        if table.any_below(mount, path) || excluded {
+            .is_some_and(|(scratch, _)| host.is_above(scratch));
+        if table.any_below(mount, &host) || excluded {
             if let Some((place, true)) = self.layer(path, bits) {
                 let copy = self.copy_of(self.scratch, &place);
                 self.mount(copy, path);
-                let slot = self.scratch;
-                self.set_area(path, Area::Own { slot, path: place });
+                self.own(path, self.scratch, place);
             }
             return self.split(path, mount, named);
         }
         if fstype == b"overlay" {
-            match self.facts.stackable.get(path) {
-                None => self.ask(Question::Stackable(path.clone())),
+            match self.facts.stackable.get(&host) {
+                None => self.ask(Question::Stackable(host.clone())),
                 Some(true) => {}
                 Some(false) => return self.copied(path),
             }
         }
         if let Some((upper, _)) = self.layer(path, bits) {
             let slot = self.slot();
-            self.kernel_overlay(slot, path, &upper, !named, self.may_vanish());
+            self.kernel_overlay(slot, &host, &upper, !named, self.may_vanish());
             self.mount(slot, path);
-            self.set_area(path, Area::Overlay { upper });
+            self.set_area(path, Area::Overlay { upper, lower: host });
         }
         Ok(())
     }
@@ -105,17 +103,20 @@ impl Builder<'_> {
             return None;
         }
         match area {
-            Area::Own { slot, path: base } if slot == self.scratch && &top != path => {
+            Area::Own {
+                slot, path: base, ..
+            } if slot == self.scratch && &top != path => {
                 Some(([base.as_slice(), b"/", top.rest_of(path)].concat(), false))
             }
             _ => Some((self.nested_dir(self.scratch, bits), true)),
         }
     }
 
+    /// An overlay over a directory of the host.
     pub(super) fn kernel_overlay(
         &mut self,
         slot: Slot,
-        path: &AbsPath,
+        lower: &AbsPath,
         upper: &[u8],
         keep_read_only: bool,
         if_absent: IfAbsent,
@@ -128,7 +129,7 @@ impl Builder<'_> {
         let userxattr = self.xattr().unwrap_or(true);
         self.prepare(Step::Overlay {
             slot,
-            lower: At::host(path),
+            lower: At::host(lower),
             upper: At::below(self.scratch, upper),
             work: At::below(self.scratch, &work),
             userxattr,
@@ -146,7 +147,10 @@ impl Builder<'_> {
         mount: MountId,
         named: bool,
     ) -> Result<(), NoPlan> {
-        let entries = match self.list(path) {
+        let Some(host) = self.host_of(path) else {
+            return Ok(());
+        };
+        let entries = match self.list(&host) {
             None => return Ok(()),
             Some(Listing::Entries(entries)) => entries,
             Some(Listing::Missing) => {
@@ -186,11 +190,14 @@ impl Builder<'_> {
         on: MountId,
         named: bool,
     ) -> Result<(), NoPlan> {
+        let Some(host) = self.host_of(child) else {
+            return Ok(());
+        };
         if entry.kind != Kind::Directory {
             if system::generates(self.job, child) {
                 return Ok(());
             }
-            if table.mounted_at(on, child).is_some() {
+            if table.mounted_at(on, &host).is_some() {
                 let message =
                     "A file that is a mount point cannot be in an overlay, so it is read-only.";
                 self.warnings.push(Notice::new(
@@ -208,7 +215,7 @@ impl Builder<'_> {
             .facts
             .disk_scratch
             .as_ref()
-            .is_some_and(|(scratch, _)| scratch == child)
+            .is_some_and(|(scratch, _)| *scratch == host)
         {
             return Ok(());
         }
@@ -223,7 +230,7 @@ impl Builder<'_> {
         if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
             return Ok(());
         }
-        let mounted = table.mounted_at(on, child);
+        let mounted = table.mounted_at(on, &host);
         // A named mode is for the mount of its directory; what is mounted deeper is only met on the way.
         let named = mounted.is_none() && named || self.directories.contains_key(child);
         self.overlay(child, entry.mode, mounted.unwrap_or(on), named)
@@ -231,7 +238,7 @@ impl Builder<'_> {
 
     /// A file of the host, read-only.
     fn bind_file(&mut self, path: &AbsPath) {
-        let Some(target) = self.writable(path) else {
+        let (Some(host), Some(target)) = (self.host_of(path), self.writable(path)) else {
             return;
         };
         self.prepare(Step::MakeNode {
@@ -242,7 +249,7 @@ impl Builder<'_> {
         let slot = self.slot();
         self.prepare(Step::Clone {
             slot,
-            from: At::host(path),
+            from: At::host(&host),
             recursive: false,
             if_absent: self.may_vanish(),
         });
@@ -268,9 +275,9 @@ impl Builder<'_> {
                 bytes,
                 readable: true,
             } if *bytes <= most => {
-                if let Some(at) = self.writable(path) {
+                if let (Some(host), Some(at)) = (self.host_of(path), self.writable(path)) {
                     self.prepare(Step::Copy {
-                        from: At::host(path),
+                        from: At::host(&host),
                         at,
                         mode,
                     });
@@ -307,9 +314,12 @@ impl Builder<'_> {
 
     /// A copy of a small directory, where the kernel takes no further overlay.
     fn copied(&mut self, path: &AbsPath) -> Result<(), NoPlan> {
-        let entries = match self.facts.trees.get(path) {
+        let Some(host) = self.host_of(path) else {
+            return Ok(());
+        };
+        let entries = match self.facts.trees.get(&host) {
             None => {
-                self.ask(Question::Tree(path.clone()));
+                self.ask(Question::Tree(host));
                 return Ok(());
             }
             Some(Listing::Entries(entries)) => entries,

@@ -150,13 +150,7 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
     };
     let at = At::slot(copy);
     b.attach_step(Step::Restrict { at, attributes });
-    b.set_area(
-        &dev,
-        Area::Own {
-            slot: b.memory,
-            path: DEV.to_vec(),
-        },
-    );
+    b.own(&dev, b.memory, DEV.to_vec());
 }
 
 fn in_dev(memory: Slot, name: &CStr) -> At {
@@ -199,7 +193,7 @@ fn mqueue(slot: Slot) -> Step {
 /// The host's /dev, without what belongs to the host's sessions.
 pub(super) fn host_dev(b: &mut Builder<'_>) {
     let dev = AbsPath::fixed("/dev");
-    let (top, Area::Host(_)) = b.area(&dev) else {
+    let (top, Area::Host { .. }) = b.area(&dev) else {
         return;
     };
     if top != dev {
@@ -266,7 +260,8 @@ pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
                     ..FORBIDDING
                 },
             });
-            b.set_area(&sys, Area::Host(Mode::ReadOnly));
+            let (mode, from) = (Mode::ReadOnly, sys.clone());
+            b.set_area(&sys, Area::Host { mode, from });
         }
         Some(PathFact::Directory { mount: false, .. }) => {
             b.show(&sys, Mode::ReadOnly, b.may_vanish())
@@ -475,7 +470,7 @@ pub(super) fn make_home(b: &mut Builder<'_>, home: &AbsPath) {
     let made = match area {
         // Nothing of the host is there that would have to be covered.
         Area::Overlay { .. } if !exists => b.ensure_dir(home, 0o700),
-        Area::Host(_) if !exists => false,
+        Area::Host { .. } if !exists => false,
         _ => b.hide(home, b.scratch, 0o700),
     };
     if !made {
@@ -490,8 +485,14 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
     let special = special.iter().any(|top| top.contains(&home)) && !named(b, &home);
     let writable = match (b.area(&home).1, b.mode_of(&home)) {
         _ if special => false,
-        (Area::Host(Mode::FullAccess), _) => b.is_directory(&home),
-        (Area::Host(_), _) => false,
+        (
+            Area::Host {
+                mode: Mode::FullAccess,
+                ..
+            },
+            _,
+        ) => b.is_directory(&home),
+        (Area::Host { .. }, _) => false,
         (_, Mode::Hidden | Mode::Overlay) => home.is_root() || named(b, &home) || b.home.is_some(),
         (_, Mode::ReadOnly | Mode::FullAccess) => false,
     };
@@ -511,7 +512,7 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
 pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
     if let (Scratch::Disk(_), Some((path, _))) = (&b.job.scratch, &b.facts.disk_scratch) {
         let path = path.clone();
-        if let (_, Area::Host(_)) = b.area(&path) {
+        if let (_, Area::Host { .. }) = b.area(&path) {
             b.hide(&path, b.memory, 0);
         }
     }
@@ -538,7 +539,7 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
     // What the job says of it, or of a part of it, goes first.
     let said = b.directories.keys().any(|path| cpu.contains(path));
     let shown =
-        !said && matches!(b.area(&cpu), (at, Area::Host(_)) if at == AbsPath::fixed("/sys"));
+        !said && matches!(b.area(&cpu), (at, Area::Host { .. }) if at == AbsPath::fixed("/sys"));
     if shown && b.is_directory(&cpu) && b.is_directory(&from) {
         let slot = lxcfs_part(b, &from);
         b.mount(slot, &cpu);

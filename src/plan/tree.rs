@@ -33,11 +33,32 @@ pub(super) struct Tree {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Area {
     /// A directory in one of our own file systems: a hidden directory, or the skeleton of a split overlay.
-    Own { slot: Slot, path: Vec<u8> },
-    /// A kernel overlay with this upper layer, relative to the scratch.
-    Overlay { upper: Vec<u8> },
+    Own {
+        slot: Slot,
+        path: Vec<u8>,
+        /// The directory of the host that it stands for, if any.
+        like: Option<AbsPath>,
+    },
+    /// A kernel overlay.
+    Overlay {
+        /// Its upper layer, relative to the scratch.
+        upper: Vec<u8>,
+        /// Its lower layer on the host.
+        lower: AbsPath,
+    },
     /// The host's own, restricted or not.
-    Host(Mode),
+    Host { mode: Mode, from: AbsPath },
+}
+
+impl Area {
+    /// What the host has there.
+    fn host(&self) -> Option<&AbsPath> {
+        match self {
+            Self::Own { like, .. } => like.as_ref(),
+            Self::Overlay { lower, .. } => Some(lower),
+            Self::Host { from, .. } => Some(from),
+        }
+    }
 }
 
 /// The paths in the memory file system and in the scratch.
@@ -46,6 +67,8 @@ pub(super) const UPPER: &[u8] = b"upper";
 pub(super) struct Builder<'a> {
     pub(super) job: &'a Job,
     pub(super) facts: &'a HostFacts,
+    /// The directory of the host that the container's `/` stands for.
+    pub(super) base: AbsPath,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
     asks: BTreeSet<Question>,
     pub(super) slots: usize,
@@ -106,6 +129,7 @@ impl<'a> Builder<'a> {
         Self {
             job,
             facts,
+            base: AbsPath::root(),
             directories: job.directories.clone(),
             asks: BTreeSet::new(),
             slots: 1 + usize::from(disk),
@@ -208,7 +232,8 @@ impl<'a> Builder<'a> {
         self.make_scratch();
         if in_place {
             let mode = self.mode_of(&AbsPath::root());
-            self.areas.insert(AbsPath::root(), Area::Host(mode));
+            let from = AbsPath::root();
+            self.areas.insert(from.clone(), Area::Host { mode, from });
         } else {
             self.new_root()?;
         }
@@ -332,8 +357,22 @@ impl<'a> Builder<'a> {
         self.asks.insert(question);
     }
 
-    /// What is at a path of the host.
+    /// The path of the host whose content is seen at a path of the container, or would be if nothing of ours were there.
+    pub(super) fn host_of(&self, path: &AbsPath) -> Option<AbsPath> {
+        let (top, area) = self.area(path);
+        area.host().map(|host| host.descend(top.rest_of(path)))
+    }
+
+    /// What the host has at a path of the container.
     pub(super) fn path_fact(&mut self, path: &AbsPath) -> Option<PathFact> {
+        match self.host_of(path) {
+            Some(host) => self.host_fact(&host),
+            None => Some(PathFact::Missing),
+        }
+    }
+
+    /// What is at a path of the host.
+    pub(super) fn host_fact(&mut self, path: &AbsPath) -> Option<PathFact> {
         let fact = self.facts.paths.get(path).cloned();
         if fact.is_none() {
             self.ask(Question::Path(path.clone()));
@@ -341,6 +380,7 @@ impl<'a> Builder<'a> {
         fact
     }
 
+    /// The entries of a directory of the host.
     pub(super) fn list(&mut self, path: &AbsPath) -> Option<Listing> {
         let list = self.facts.lists.get(path).cloned();
         if list.is_none() {
@@ -455,6 +495,7 @@ impl<'a> Builder<'a> {
                 &root,
                 Area::Overlay {
                     upper: UPPER.to_vec(),
+                    lower: root.clone(),
                 },
             );
             self.kernel_overlay(slot, &root, UPPER, false, IfAbsent::Fail);
@@ -465,6 +506,7 @@ impl<'a> Builder<'a> {
             Area::Own {
                 slot: self.scratch,
                 path: UPPER.to_vec(),
+                like: Some(root.clone()),
             },
         );
         let slot = self.copy_of(self.scratch, UPPER);
@@ -489,8 +531,9 @@ impl<'a> Builder<'a> {
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
             }
-            (Mode::ReadOnly, Area::Host(Mode::ReadOnly))
-            | (Mode::FullAccess, Area::Host(Mode::FullAccess)) => {
+            (wanted @ (Mode::ReadOnly | Mode::FullAccess), Area::Host { mode, .. })
+                if wanted == mode =>
+            {
                 if held || apart(&top, path) {
                     self.show(path, directory.mode, if_absent);
                 }
@@ -501,7 +544,7 @@ impl<'a> Builder<'a> {
                 let taken = match area {
                     Area::Overlay { .. } => true,
                     Area::Own { .. } => self.expanded.contains(path) || self.copied.contains(&top),
-                    Area::Host(_) => false,
+                    Area::Host { .. } => false,
                 };
                 if taken && self.under_overlay(path) {
                     self.way_to(path);
