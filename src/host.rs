@@ -6,6 +6,7 @@
 use crate::mountinfo::MountTable;
 use crate::text::AbsPath;
 use std::collections::BTreeMap;
+use std::ffi::CString;
 
 /// Something that the planner must know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -14,6 +15,8 @@ pub enum Question {
     Mounts,
     /// What is at a path.
     Path(AbsPath),
+    /// Which path without links a path that the caller gave stands for.
+    Real(CString),
     /// The entries of a directory.
     List(AbsPath),
     /// The entries of a directory and of all below it, up to the bounds of [`MAX_TREE_ENTRIES`] and [`MAX_TREE_BYTES`].
@@ -133,6 +136,8 @@ pub struct HostFacts {
     pub mounts: Option<MountTable>,
     /// What is at a path.
     pub paths: BTreeMap<AbsPath, PathFact>,
+    /// What paths stand for, or the error number.
+    pub real: BTreeMap<CString, Result<AbsPath, i32>>,
     /// Entries of directories.
     pub lists: BTreeMap<AbsPath, Listing>,
     /// Entries of whole trees.
@@ -154,6 +159,7 @@ impl HostFacts {
         match question {
             Question::Mounts => self.mounts.is_some(),
             Question::Path(path) => self.paths.contains_key(path),
+            Question::Real(path) => self.real.contains_key(path),
             Question::List(path) => self.lists.contains_key(path),
             Question::Tree(path) => self.trees.contains_key(path),
             Question::Stackable(path) => self.stackable.contains_key(path),

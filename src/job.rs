@@ -3,6 +3,7 @@
 //! `Job::new` consumes the [`Spec`], fills in the defaults of `design.md` section 2, and proves what a system call later
 //! relies on: no NUL, absolute paths, numbers in range, fields that do not contradict each other.
 
+mod mounts;
 mod normal;
 mod rules;
 
@@ -11,8 +12,10 @@ use crate::json;
 use crate::problem::{Code, Problem};
 use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
-use crate::spec::{self, Dev, Lxcfs, Mode, Network, ProcMode, Spec, WordOr};
+use crate::spec::{self, Dev, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
 use crate::text::AbsPath;
+pub use mounts::MAX_LOWER;
+pub(crate) use mounts::in_proc;
 use rules::*;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -42,12 +45,18 @@ pub struct Job {
     pub stderr: Option<Output>,
     /// Modes by path, with the three defaults filled in where they were not named.
     pub directories: BTreeMap<AbsPath, Directory>,
+    /// The directory of the host that the modes apply to; `None` is the host's `/`.
+    pub root: Option<CString>,
+    /// Extra mounts, in order.
+    pub mounts: Vec<Mount>,
     /// Where hidden directories and overlay writes live.
     pub scratch: Scratch,
     /// Which /dev.
     pub dev: Dev,
     /// Which /proc.
     pub proc: ProcMode,
+    /// Which /sys.
+    pub sys: Sys,
     /// Whether LXCFS is used where it runs.
     pub lxcfs: bool,
     /// Whether own system configuration files are supplied.
@@ -79,6 +88,61 @@ pub struct Directory {
     pub mode: Mode,
     /// JSON pointer of the entry; `None` for a default.
     pub at: Option<String>,
+}
+
+/// One of `mounts`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    /// Where in the container.
+    pub target: AbsPath,
+    /// What.
+    pub kind: MountKind,
+}
+
+/// What is mounted. Paths are the host's, as the caller would name them: links are followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Which.
+        source: CString,
+        /// Whether it cannot be written.
+        read_only: bool,
+        /// With what is mounted below it.
+        recursive: bool,
+    },
+    /// A memory file system.
+    Tmpfs {
+        /// Its size; `None` is the kernel's default.
+        size_bytes: Option<u64>,
+        /// Its number of inodes.
+        inodes: Option<u64>,
+        /// Permission bits of its root directory.
+        mode: u32,
+    },
+    /// A file of the container's own.
+    File {
+        /// What it holds.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link of the container's own.
+    Symlink {
+        /// What it holds.
+        to: CString,
+    },
+    /// An overlay whose upper layer outlives the job.
+    Overlay {
+        /// Lower layers, topmost first.
+        lower: Vec<CString>,
+        /// Upper layer.
+        upper: CString,
+        /// Work directory.
+        work: CString,
+    },
+    /// POSIX message queues.
+    Mqueue,
 }
 
 /// How the target's environment is made: inherit, then set, then unset.
@@ -254,6 +318,16 @@ impl Job {
         let system_config = spec.system_config.unwrap_or(true);
         let host_network = spec.network == Some(Network::Host);
         let dev_named = named(spec.directories.as_ref(), &AbsPath::fixed("/dev"));
+        let proc = spec.proc.unwrap_or(ProcMode::Fresh);
+        let kept = capabilities(&spec.capabilities.unwrap_or_default(), spec.init, proc)?;
+        let sys = sys(
+            spec.sys,
+            spec.directories.as_ref(),
+            host_network,
+            kept.is_empty(),
+        )?;
+        let root = spec.root.as_ref().map(|path| file_path(path, "/root"));
+        let root = root.transpose()?;
         let job = Self {
             argv: argv(spec.argv)?,
             executable: spec
@@ -261,11 +335,11 @@ impl Job {
                 .as_ref()
                 .map(|path| file_path(path, "/executable"))
                 .transpose()?,
-            cwd: spec
-                .cwd
-                .as_ref()
-                .map(|path| abs_path(path, "/cwd"))
-                .transpose()?,
+            cwd: match &spec.cwd {
+                Some(path) => Some(abs_path(path, "/cwd")?),
+                // The caller's directory is a place in another tree.
+                None => root.is_some().then(AbsPath::root),
+            },
             env: env(spec.env.unwrap_or_default())?,
             stdin: input(spec.stdin, channels)?,
             stdout: output(spec.stdout, "/stdout", 1, channels)?,
@@ -277,6 +351,8 @@ impl Job {
                 None => Some(Output::Capture(DEFAULT_CAPTURE)),
             },
             directories: directories(spec.directories.unwrap_or_default())?,
+            root,
+            mounts: mounts::mounts(spec.mounts.unwrap_or_default())?,
             scratch: scratch(spec.scratch.unwrap_or_default())?,
             dev: match spec.dev {
                 Some(Dev::Minimal) if dev_named => {
@@ -289,7 +365,8 @@ impl Job {
                 None if dev_named => Dev::Host,
                 other => other.unwrap_or(Dev::Minimal),
             },
-            proc: spec.proc.unwrap_or(ProcMode::Fresh),
+            proc,
+            sys,
             lxcfs: spec.lxcfs != Some(Lxcfs::Off),
             system_config,
             user: user(spec.user.unwrap_or_default(), system_config)?,
@@ -300,7 +377,7 @@ impl Job {
             host_network,
             limits: limits(&spec.limits.unwrap_or_default())?,
             seccomp: seccomp(spec.seccomp)?,
-            capabilities: capabilities(&spec.capabilities.unwrap_or_default(), spec.init)?,
+            capabilities: kept,
             fds: fds(spec.fds.unwrap_or_default())?,
             init: spec.init.unwrap_or(true),
             strict: spec.strict.unwrap_or(false),

@@ -330,7 +330,7 @@ fn show_path(at: &At) -> Option<Vec<u8>> {
 fn step_path(step: &Step) -> Option<Vec<u8>> {
     match step {
         Step::NewFs { .. } | Step::Detach { .. } | Step::EnterRoot { .. } => None,
-        Step::Overlay { lower, .. } => show_path(lower),
+        Step::Overlay { lower, .. } => lower.first().and_then(show_path),
         Step::Clone { from, .. } | Step::Copy { from, .. } => show_path(from),
         Step::Open { at, .. }
         | Step::Restrict { at, .. }

@@ -6,7 +6,9 @@
 mod area;
 mod exec;
 mod filter;
+mod mounts;
 mod overlay;
+mod resolve;
 mod show;
 mod system;
 mod tree;
@@ -130,8 +132,8 @@ pub enum Step {
     Overlay {
         /// Where the mount goes.
         slot: Slot,
-        /// The lower layer.
-        lower: At,
+        /// The lower layers, topmost first.
+        lower: Vec<At>,
         /// The upper layer.
         upper: At,
         /// The work directory.
@@ -287,6 +289,8 @@ pub struct Plan {
     pub slots: usize,
     /// The slot of the memory or disk scratch, whose use is reported; none where the job can write none.
     pub scratch: Option<Slot>,
+    /// The directory of the host that the container's `/` stands for.
+    pub base: AbsPath,
     /// Working directory.
     pub cwd: AbsPath,
     /// Resource limits.
@@ -325,6 +329,10 @@ impl From<Problem> for NoPlan {
 /// What the planner is going to ask for almost every job, so that most plans are made at the first attempt.
 #[must_use]
 pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
+    if let Some(root) = &job.root {
+        // Every other question is about what is below it.
+        return vec![Question::Real(root.clone())];
+    }
     let overlay = job
         .directories
         .values()
@@ -355,6 +363,7 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if root == Mode::Overlay {
         questions.push(Question::List(AbsPath::root()));
     }
+    questions.extend(mounts::first_questions(job));
     if filter::needs_kernel(job) {
         questions.push(Question::Kernel);
     }
@@ -385,6 +394,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         steps: tree.steps,
         slots: tree.slots,
         scratch: tree.scratch,
+        base: tree.base,
         cwd: match job.cwd.as_ref().or(caller.cwd.as_ref()) {
             Some(path) => path.clone(),
             None => return Err(NoPlan::from(exec::no_cwd())),

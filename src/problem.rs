@@ -107,6 +107,8 @@ kebab! {
         ProcMasked = "proc-masked",
         /// There is no /proc to start from.
         ProcMissing = "proc-missing",
+        /// The place of a mount does not exist, and cannot be made.
+        TargetMissing = "target-missing",
         /// A mount operation failed.
         MountRefused = "mount-refused",
         /// The host's mounts changed while the container was built.

@@ -1304,42 +1304,6 @@ fn stream_that_the_job_or_the_report_needs_is_refused() {
 fn feature_that_is_not_built_is_refused_and_never_ignored() {
     check([
         (
-            json!({ "root": "/a" }),
-            Code::NotImplemented,
-            "/root",
-            Accepts,
-        ),
-        (
-            json!({ "mounts": [{ "type": "tmpfs", "target": "/a" }] }),
-            Code::NotImplemented,
-            "/mounts",
-            Accepts,
-        ),
-        (
-            json!({ "mounts": [{ "type": "tmpfs" }] }),
-            Code::NotImplemented,
-            "/mounts",
-            Refuses,
-        ),
-        (
-            json!({ "proc": "none" }),
-            Code::NotImplemented,
-            "/proc",
-            Accepts,
-        ),
-        (
-            json!({ "sys": "none" }),
-            Code::NotImplemented,
-            "/sys",
-            Accepts,
-        ),
-        (
-            json!({ "sys": "fresh" }),
-            Code::NotImplemented,
-            "/sys",
-            Accepts,
-        ),
-        (
             json!({ "user": { "map": "range" } }),
             Code::NotImplemented,
             "/user/map",

@@ -493,6 +493,10 @@ fn refusal_is_right(job: &Job, host: &FakeHost, code: Code) -> bool {
         Code::IsSymlink => facts().any(|fact| matches!(fact, PathFact::Symlink { .. })),
         Code::NotADirectory => facts().any(|fact| matches!(fact, PathFact::File | PathFact::Other)),
         Code::CwdMissing => job.cwd.is_none() && host.caller.cwd.is_none(),
+        Code::ProcMissing => {
+            job.mode_of(&AbsPath::root()) == stdbox::spec::Mode::FullAccess
+                && host.path_fact(&AbsPath::fixed("/proc")) == PathFact::Missing
+        }
         Code::OverlayDepth => !host.unstackable.is_empty() && !host.large.is_empty(),
         _ => false,
     }

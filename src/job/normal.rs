@@ -1,8 +1,8 @@
 //! A job with all its defaults, written back as JSON would have it. Ring 0.
 
-use super::{Input, Job, Output, Rlimit, Scratch, Seccomp, VERSION};
+use super::{Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION};
 use crate::spec::filter::SeccompWord;
-use crate::spec::{self, IdMap, Inherit, Lxcfs, Network, Spec, Sys, WordOr};
+use crate::spec::{self, IdMap, Inherit, Lxcfs, MountType, Network, Spec, WordOr};
 use crate::text::Text;
 
 impl Job {
@@ -109,7 +109,7 @@ impl Job {
             // A mode for /dev implies the host's; written out it would be the same job.
             dev: Some(self.dev),
             proc: Some(self.proc),
-            sys: Some(Sys::Host),
+            sys: Some(self.sys),
             lxcfs: Some(if self.lxcfs { Lxcfs::Auto } else { Lxcfs::Off }),
             system_config: Some(self.system_config),
             user: Some(spec::UserSpec {
@@ -148,11 +148,75 @@ impl Job {
             changes: Some(false),
             init: Some(self.init),
             strict: Some(self.strict),
-            root: None,
-            mounts: Some(Vec::new()),
+            root: self.root.as_deref().map(Text::from),
+            mounts: Some(self.mounts.iter().map(normal_mount).collect()),
             results: None,
             sync: None,
         }
+    }
+}
+
+fn normal_mount(mount: &Mount) -> spec::MountSpec {
+    let text = |path: &std::ffi::CString| Some(Text::from(path.as_c_str()));
+    let octal = |mode: u32| Some(format!("{mode:04o}"));
+    let of = |kind| spec::MountSpec {
+        kind: Some(kind),
+        target: Some(Text::from(mount.target.bytes())),
+        ..Default::default()
+    };
+    match &mount.kind {
+        MountKind::Bind {
+            source,
+            read_only,
+            recursive,
+        } => spec::MountSpec {
+            source: text(source),
+            read_only: Some(*read_only),
+            recursive: Some(*recursive),
+            ..of(MountType::Bind)
+        },
+        MountKind::Tmpfs {
+            size_bytes,
+            inodes,
+            mode,
+        } => spec::MountSpec {
+            size_bytes: *size_bytes,
+            inodes: *inodes,
+            mode: octal(*mode),
+            ..of(MountType::Tmpfs)
+        },
+        MountKind::File { bytes, mode } => {
+            let spec = spec::MountSpec {
+                mode: octal(*mode),
+                ..of(MountType::File)
+            };
+            match String::from_utf8(bytes.clone()) {
+                Ok(text) => spec::MountSpec {
+                    text: Some(text),
+                    ..spec
+                },
+                Err(error) => spec::MountSpec {
+                    base64: Some(crate::text::Base64(error.into_bytes())),
+                    ..spec
+                },
+            }
+        }
+        MountKind::Symlink { to } => spec::MountSpec {
+            to: text(to),
+            ..of(MountType::Symlink)
+        },
+        MountKind::Overlay { lower, upper, work } => spec::MountSpec {
+            lower: Some(
+                lower
+                    .iter()
+                    .map(|path| Text::from(path.as_c_str()))
+                    .collect(),
+            ),
+            upper: text(upper),
+            work: text(work),
+            ..of(MountType::Overlay)
+        },
+        MountKind::Mqueue => of(MountType::Mqueue),
     }
 }
 

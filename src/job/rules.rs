@@ -13,7 +13,7 @@ use crate::text::{AbsPath, PathFault, Text};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
+pub(super) const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 const MAX_MS: u64 = MAX_SIZE / 1_000_000;
 const MAX_FD: u32 = 1 << 20;
 pub(super) const DEFAULT_CAPTURE: u64 = 1 << 20;
@@ -23,13 +23,6 @@ const MAX_CAPTURE: u64 = 1 << 30;
 pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
     let limits = spec.limits.clone().unwrap_or_default();
     let asked = [
-        (spec.root.is_some(), "/root"),
-        (
-            spec.mounts.as_ref().is_some_and(|list| !list.is_empty()),
-            "/mounts",
-        ),
-        (spec.proc == Some(ProcMode::None), "/proc"),
-        (!matches!(spec.sys, None | Some(Sys::Host)), "/sys"),
         (
             spec.user
                 .as_ref()
@@ -70,7 +63,7 @@ pub(super) fn bounded(length: usize, most: usize, at: &str) -> Checked<()> {
     Ok(())
 }
 
-fn in_range(value: u64, least: u64, most: u64, at: &str) -> Checked<u64> {
+pub(super) fn in_range(value: u64, least: u64, most: u64, at: &str) -> Checked<u64> {
     if value < least || value > most {
         return Err(Problem::at(
             Code::OutOfRange,
@@ -196,7 +189,7 @@ pub(super) fn env(spec: spec::EnvSpec) -> Checked<Env> {
     })
 }
 
-fn one_of(at: &str, given: &[bool], words: &str) -> Checked<()> {
+pub(super) fn one_of(at: &str, given: &[bool], words: &str) -> Checked<()> {
     match given.iter().filter(|given| **given).count() {
         1 => Ok(()),
         0 => Err(Problem::at(
@@ -533,7 +526,38 @@ pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
     Ok(fds)
 }
 
-pub(super) fn capabilities(names: &[String], init: Option<bool>) -> Checked<Capabilities> {
+/// A /sys of its own belongs to the network namespace of the process that mounts it, sysfs(5).
+pub(super) fn sys(
+    asked: Option<Sys>,
+    directories: Option<&spec::Directories>,
+    host_network: bool,
+    no_capabilities: bool,
+) -> Checked<Sys> {
+    let asked = asked.unwrap_or(Sys::Host);
+    let contradiction = |message: &str| Err(Problem::at(Code::Contradiction, "/sys", message));
+    let top = AbsPath::fixed("/sys");
+    let mut modes = directories.into_iter().flat_map(|d| &d.entries);
+    let named = modes.any(|(text, _)| AbsPath::new(&text.0).is_ok_and(|path| top.contains(&path)));
+    match asked {
+        Sys::Host => Ok(asked),
+        Sys::Fresh | Sys::None if named => contradiction(
+            "A mode for /sys or below asks for the host's /sys, \"sys\" for another one.",
+        ),
+        Sys::Fresh if host_network => contradiction(
+            "A fresh /sys shows the devices of the container's own network, and the job asks for the host's.",
+        ),
+        Sys::Fresh if !no_capabilities => contradiction(
+            "A target that keeps capabilities gets a network of its own, whose devices a fresh /sys would not show.",
+        ),
+        Sys::Fresh | Sys::None => Ok(asked),
+    }
+}
+
+pub(super) fn capabilities(
+    names: &[String],
+    init: Option<bool>,
+    proc: ProcMode,
+) -> Checked<Capabilities> {
     let mut kept = Capabilities::default();
     for (i, name) in names.iter().enumerate() {
         let at = || format!("/capabilities/{i}");
@@ -556,6 +580,13 @@ pub(super) fn capabilities(names: &[String], init: Option<bool>) -> Checked<Capa
             Code::Contradiction,
             "/capabilities",
             "A target that keeps capabilities gets namespaces of its own, below an init: it cannot be pid 1.",
+        ));
+    }
+    if !kept.is_empty() && proc == ProcMode::None {
+        return Err(Problem::at(
+            Code::Contradiction,
+            "/proc",
+            "A target that keeps capabilities gets a user namespace of its own, whose ids are mapped through /proc.",
         ));
     }
     Ok(kept)

@@ -1,10 +1,12 @@
 //! Steps and areas: what can be done to a part of the container's tree. Ring 0.
 
-use super::tree::{Area, Builder, plain};
+use super::resolve::within;
+use super::tree::{Area, Builder, Laid, plain};
 use super::{At, Attributes, Base, IfAbsent, Placed, Slot, Step};
 use crate::host::PathFact;
 use crate::spec::Mode;
 use crate::text::AbsPath;
+use std::ffi::CString;
 
 const NESTED: &[u8] = b"nested";
 
@@ -113,8 +115,22 @@ impl Builder<'_> {
     pub(super) fn writable(&mut self, path: &AbsPath) -> Option<At> {
         let (slot, place) = self.own_place(path)?;
         let at = At::below(slot, &place);
-        self.files.insert((slot, place));
+        self.files.insert((slot, place), Laid::File);
         Some(at)
+    }
+
+    /// Makes a symbolic link in our own file systems and upper layers; says whether there is room for one.
+    pub(super) fn link(&mut self, path: &AbsPath, to: &[u8]) -> bool {
+        let Ok(held) = CString::new(to) else {
+            return false;
+        };
+        let Some((slot, place)) = self.own_place(path) else {
+            return false;
+        };
+        let at = At::below(slot, &place);
+        self.files.insert((slot, place), Laid::Link(to.to_vec()));
+        self.prepare(Step::Symlink { at, to: held });
+        true
     }
 
     /// The place of a path in our own file systems, below directories that are made with the bits that the host's have.
@@ -123,9 +139,9 @@ impl Builder<'_> {
         let (slot, base, lower) = match area {
             Area::Own { slot, path, .. } => (slot, path, false),
             Area::Overlay { upper, .. } => (self.scratch, upper, true),
-            Area::Host { .. } => return None,
+            Area::Host { .. } | Area::Stack { .. } => return None,
         };
-        let place_of = |at: &AbsPath| (slot, [base.as_slice(), b"/", top.rest_of(at)].concat());
+        let place_of = |at: &AbsPath| (slot, within(&base, top.rest_of(at)));
         let parent = path.parent()?;
         let mut at = top.clone();
         for part in top
@@ -146,13 +162,13 @@ impl Builder<'_> {
                 }
                 _ => 0o755,
             };
-            if self.files.contains(&place) {
+            if self.files.contains_key(&place) {
                 return None;
             }
             self.make_dir(slot, &place.1, bits);
         }
         let place = place_of(path);
-        let taken = self.files.contains(&place) && !lower;
+        let taken = self.files.contains_key(&place) && !lower;
         (!taken).then_some(place)
     }
 
@@ -178,7 +194,7 @@ impl Builder<'_> {
             && own == slot
         {
             let made = self.ensure_dir(path, mode);
-            let place = [base.as_slice(), b"/", top.rest_of(path)].concat();
+            let place = within(&base, top.rest_of(path));
             self.own(path, slot, place);
             return made;
         }
@@ -203,7 +219,7 @@ impl Builder<'_> {
         self.set_area(path, area);
     }
 
-    /// A mount of a directory of one of our own file systems.
+    /// A mount of a directory or file of one of our own file systems.
     pub(super) fn copy_of(&mut self, slot: Slot, path: &[u8]) -> Slot {
         let copy = self.slot();
         self.prepare(Step::Clone {
@@ -212,12 +228,13 @@ impl Builder<'_> {
             recursive: false,
             if_absent: IfAbsent::Fail,
         });
-        if slot != self.memory {
+        if slot != self.memory || self.sealed {
             // A copy of a mount of the host has only the attributes that the host gave it.
             let attributes = Attributes {
+                read_only: self.sealed,
                 no_suid: true,
                 no_dev: true,
-                ..Attributes::default()
+                no_exec: false,
             };
             self.prepare(Step::Restrict {
                 at: At::slot(copy),
@@ -238,9 +255,19 @@ impl Builder<'_> {
 
     /// Shows a part of the host with everything mounted below it.
     pub(super) fn show(&mut self, path: &AbsPath, mode: Mode, if_absent: IfAbsent) {
-        let Some(from) = self.host_of(path) else {
-            return;
-        };
+        if let Some(from) = self.host_of(path) {
+            self.show_from(from, path, mode, if_absent);
+        }
+    }
+
+    /// Shows a directory of the host, with everything mounted below it, at a path of the container.
+    pub(super) fn show_from(
+        &mut self,
+        from: AbsPath,
+        path: &AbsPath,
+        mode: Mode,
+        if_absent: IfAbsent,
+    ) {
         let slot = self.slot();
         let clone = Step::Clone {
             slot,
@@ -275,7 +302,7 @@ impl Builder<'_> {
     }
 
     /// As far as the mount table is known.
-    fn is_sysfs(&self, path: &AbsPath) -> bool {
+    pub(super) fn is_sysfs(&self, path: &AbsPath) -> bool {
         let table = self.facts.mounts.as_ref();
         table
             .and_then(|table| table.get(table.holding(path)))
@@ -296,7 +323,7 @@ impl Builder<'_> {
             let Some(PathFact::Directory { mode, .. }) = self.path_fact(&at) else {
                 return;
             };
-            let place = [upper.as_slice(), b"/", top.rest_of(&at)].concat();
+            let place = within(&upper, top.rest_of(&at));
             self.make_dir(self.scratch, &place, mode);
         }
     }

@@ -1,13 +1,13 @@
 //! Overlays, and what stands in for them where the kernel takes none. Ring 0.
 
+use super::resolve::within;
 use super::tree::{Area, Builder, apart};
 use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, system};
 use crate::host::{Entry, Kind, Listing, MAX_TREE_BYTES, Question};
 use crate::mountinfo::{MountId, MountTable};
 use crate::problem::{Code, Notice, Problem, Stage};
-use crate::spec::{Dev, Mode};
+use crate::spec::Mode;
 use crate::text::AbsPath;
-use std::ffi::CString;
 
 /// A plain file at skeleton level is copied up to this size, and bound above it.
 const COPY_BYTES: u64 = 1 << 20;
@@ -106,7 +106,7 @@ impl Builder<'_> {
             Area::Own {
                 slot, path: base, ..
             } if slot == self.scratch && &top != path => {
-                Some(([base.as_slice(), b"/", top.rest_of(path)].concat(), false))
+                Some((within(&base, top.rest_of(path)), false))
             }
             _ => Some((self.nested_dir(self.scratch, bits), true)),
         }
@@ -129,7 +129,7 @@ impl Builder<'_> {
         let userxattr = self.xattr().unwrap_or(true);
         self.prepare(Step::Overlay {
             slot,
-            lower: At::host(lower),
+            lower: vec![At::host(lower)],
             upper: At::below(self.scratch, upper),
             work: At::below(self.scratch, &work),
             userxattr,
@@ -137,6 +137,14 @@ impl Builder<'_> {
             keep_read_only,
             if_absent,
         });
+        if self.sealed {
+            let attributes = Attributes {
+                read_only: true,
+                ..Attributes::default()
+            };
+            let at = At::slot(slot);
+            self.prepare(Step::Restrict { at, attributes });
+        }
     }
 
     /// A skeleton directory in place of an overlay that the kernel refuses because something is mounted below it: what has
@@ -220,14 +228,13 @@ impl Builder<'_> {
             return Ok(());
         }
         // Own directories stand in for what gets a mount or content of its own later.
-        let own_dev = self.job.dev == Dev::Minimal && child == &AbsPath::fixed("/dev");
         let elsewhere = self
             .directories
             .get(child)
-            .is_some_and(|directory| directory.mode != Mode::Overlay);
+            .is_some_and(|directory| directory.mode != Mode::Overlay || self.sealed);
         let home = self.home.as_ref() == Some(child);
         self.ensure_dir(child, if home { 0o700 } else { entry.mode });
-        if own_dev || elsewhere || child == &AbsPath::fixed("/proc") {
+        if elsewhere || system::supplied(self, child) {
             return Ok(());
         }
         let mounted = table.mounted_at(on, &host);
@@ -290,9 +297,7 @@ impl Builder<'_> {
                 self.bind_file(path);
             }
             Kind::Symlink(to) => {
-                if let (Some(at), Ok(to)) = (self.writable(path), CString::new(to.as_slice())) {
-                    self.prepare(Step::Symlink { at, to });
-                }
+                self.link(path, to);
             }
             Kind::Fifo | Kind::Socket => {
                 let node = if entry.kind == Kind::Fifo {

@@ -70,15 +70,20 @@ impl fmt::Display for Step {
                 volatile,
                 keep_read_only,
                 if_absent,
-            } => write!(
-                f,
-                "overlay   #{} lower={lower} upper={upper} work={work}{}{}{}{}",
-                slot.0,
-                if *userxattr { " userxattr" } else { "" },
-                if *volatile { " volatile" } else { "" },
-                if *keep_read_only { " keep-ro" } else { "" },
-                rest(if_absent)
-            ),
+            } => {
+                write!(f, "overlay   #{} lower=", slot.0)?;
+                for (i, lower) in lower.iter().enumerate() {
+                    write!(f, "{}{lower}", if i == 0 { "" } else { ":" })?;
+                }
+                write!(
+                    f,
+                    " upper={upper} work={work}{}{}{}{}",
+                    if *userxattr { " userxattr" } else { "" },
+                    if *volatile { " volatile" } else { "" },
+                    if *keep_read_only { " keep-ro" } else { "" },
+                    rest(if_absent)
+                )
+            }
             Self::Clone {
                 slot,
                 from,

@@ -1,13 +1,13 @@
 //! What every container gets beside the host's tree: /dev, /sys, shared memory, configuration files, home, /proc. Ring 0.
 
 use super::tree::{Area, Builder};
-use super::{At, Attributes, IfAbsent, Node, Slot, Step};
+use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step};
 use crate::host::{Listing, PathFact};
 use crate::job::{Job, Scratch};
-use crate::problem::Notice;
-use crate::spec::{Mode, ProcMode};
+use crate::problem::{Code, Notice, Problem, Stage};
+use crate::spec::{Dev, Mode, ProcMode, Sys};
 use crate::text::AbsPath;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 /// Device files that lead nowhere outside the container.
 const NODES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
@@ -54,7 +54,7 @@ const HARMLESS: Attributes = Attributes {
     no_dev: false,
     no_exec: true,
 };
-const FORBIDDING: Attributes = Attributes {
+pub(super) const FORBIDDING: Attributes = Attributes {
     read_only: false,
     no_suid: true,
     no_dev: true,
@@ -85,6 +85,23 @@ pub(super) fn first_paths(job: &Job) -> Vec<AbsPath> {
         paths.extend(job.user.home.clone());
     }
     paths
+}
+
+/// What every container has, wherever its tree comes from.
+pub(super) fn supplies(b: &Builder<'_>) -> Vec<AbsPath> {
+    let paths = ["/dev", "/proc", "/sys"].map(AbsPath::fixed).into_iter();
+    paths.filter(|path| supplied(b, path)).collect()
+}
+
+/// Whether what is at a path comes from elsewhere than the tree that the modes apply to.
+pub(super) fn supplied(b: &Builder<'_>, path: &AbsPath) -> bool {
+    let other_tree = b.job.root.is_some();
+    match path.bytes() {
+        b"/proc" => true,
+        b"/dev" => b.job.dev == Dev::Minimal || other_tree && !named(b, path),
+        b"/sys" => b.job.sys != Sys::Host || other_tree && !named(b, path),
+        _ => false,
+    }
 }
 
 /// Whether the job itself named a directory.
@@ -190,6 +207,15 @@ fn mqueue(slot: Slot) -> Step {
     }
 }
 
+/// The host's /dev in another tree.
+pub(super) fn lend_dev(b: &mut Builder<'_>) {
+    let dev = AbsPath::fixed("/dev");
+    if b.job.dev == Dev::Host && supplied(b, &dev) && b.ensure_dir(&dev, 0o755) {
+        b.show_from(dev.clone(), &dev, Mode::ReadOnly, b.may_vanish());
+        host_dev(b);
+    }
+}
+
 /// The host's /dev, without what belongs to the host's sessions.
 pub(super) fn host_dev(b: &mut Builder<'_>) {
     let dev = AbsPath::fixed("/dev");
@@ -244,11 +270,62 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
     }
 }
 
-/// /sys where the host's tree is used in place: read-only even where the rest is writable.
+/// An empty directory over what is at a path, if anything is.
+fn emptied(b: &mut Builder<'_>, path: &AbsPath) {
+    if b.ensure_dir(path, 0o555) {
+        let place = b.nested_dir(b.memory, 0o555);
+        let copy = b.copy_of(b.memory, &place);
+        b.prepare(Step::Restrict {
+            at: At::slot(copy),
+            attributes: Attributes {
+                read_only: true,
+                ..FORBIDDING
+            },
+        });
+        b.mount(copy, path);
+        b.set_area(path, Area::Stack { layers: Vec::new() });
+    }
+}
+
+/// /sys: another one than the tree has, or the host's in another tree; where the host's tree is used in place, read-only
+/// even where the rest is writable.
 pub(super) fn sysfs(b: &mut Builder<'_>, in_place: bool) {
     let sys = AbsPath::fixed("/sys");
-    if !in_place || named(b, &sys) {
+    if named(b, &sys) {
         return;
+    }
+    match b.job.sys {
+        Sys::None => return emptied(b, &sys),
+        Sys::Fresh => {
+            if !b.ensure_dir(&sys, 0o555) {
+                return;
+            }
+            // Taken while the host's is still to be seen: the kernel asks for that, fs/sysfs/mount.c.
+            let slot = b.slot();
+            b.pointer = Some("/sys".to_owned());
+            b.attach_step(Step::NewFs {
+                slot,
+                fstype: c"sysfs",
+                options: Vec::new(),
+                attributes: Attributes {
+                    read_only: true,
+                    ..FORBIDDING
+                },
+                read_only_fallback: false,
+            });
+            b.mount(slot, &sys);
+            b.pointer = None;
+            let (mode, from) = (Mode::ReadOnly, sys.clone());
+            return b.set_area(&sys, Area::Host { mode, from });
+        }
+        Sys::Host if b.job.root.is_some() => {
+            if b.is_host_directory(&sys) && b.ensure_dir(&sys, 0o555) {
+                b.show_from(sys.clone(), &sys, Mode::ReadOnly, b.may_vanish());
+            }
+            return;
+        }
+        Sys::Host if !in_place => return,
+        Sys::Host => {}
     }
     match b.path_fact(&sys) {
         Some(PathFact::Directory { mount: true, .. }) => {
@@ -295,15 +372,33 @@ pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
     }
     let Some(table) = b.table() else { return };
     let usual = ["/proc", "/sys", "/dev"].map(AbsPath::fixed);
+    let base = b.base.clone();
     for mount in table.visible() {
-        if SETTINGS.contains(&mount.fstype.as_slice())
-            && !usual.iter().any(|top| top.contains(&mount.at))
-            && b.mode_of(&mount.at) == Mode::FullAccess
-            && b.is_directory(&mount.at)
+        if !SETTINGS.contains(&mount.fstype.as_slice()) || !base.contains(&mount.at) {
+            continue;
+        }
+        let at = AbsPath::root().descend(base.rest_of(&mount.at));
+        if !usual.iter().any(|top| top.contains(&at))
+            && b.mode_of(&at) == Mode::FullAccess
+            && b.is_directory(&at)
         {
-            b.imply(mount.at.clone(), Mode::ReadOnly);
+            b.imply(at, Mode::ReadOnly);
         }
     }
+}
+
+/// The same in a directory that the real root shows at another place and may write.
+pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath> {
+    if !b.facts.caller.real_root {
+        return Vec::new();
+    }
+    let Some(table) = b.table() else {
+        return Vec::new();
+    };
+    let settings = table
+        .visible()
+        .filter(|mount| SETTINGS.contains(&mount.fstype.as_slice()) && from.is_above(&mount.at));
+    settings.map(|mount| mount.at.clone()).collect()
 }
 
 /// Writable memory where the host has it.
@@ -316,9 +411,8 @@ pub(super) fn run_shm(b: &mut Builder<'_>) {
         link: Some(link), ..
     }) = b.path_fact(&path)
         && let (_, Area::Own { .. }) = b.area(&path)
-        && let (Some(at), Ok(to)) = (b.writable(&path), CString::new(link))
     {
-        b.prepare(Step::Symlink { at, to });
+        b.link(&path, &link);
     }
 }
 
@@ -427,12 +521,7 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
             None => {}
         }
     }
-    if let Some(at) = b.writable(&AbsPath::fixed(MTAB)) {
-        b.prepare(Step::Symlink {
-            at,
-            to: c"/proc/self/mounts".to_owned(),
-        });
-    }
+    b.link(&AbsPath::fixed(MTAB), b"/proc/self/mounts");
     home(b)
 }
 
@@ -492,7 +581,7 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
             },
             _,
         ) => b.is_directory(&home),
-        (Area::Host { .. }, _) => false,
+        (Area::Host { .. } | Area::Stack { .. }, _) => false,
         (_, Mode::Hidden | Mode::Overlay) => home.is_root() || named(b, &home) || b.home.is_some(),
         (_, Mode::ReadOnly | Mode::FullAccess) => false,
     };
@@ -510,8 +599,16 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
 
 /// The disk scratch of this very job must not be seen through the tree that it is a part of.
 pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
-    if let (Scratch::Disk(_), Some((path, _))) = (&b.job.scratch, &b.facts.disk_scratch) {
-        let path = path.clone();
+    let (Scratch::Disk(_), Some((scratch, _))) = (&b.job.scratch, &b.facts.disk_scratch) else {
+        return;
+    };
+    let shown = b.areas.iter().filter_map(|(top, area)| match area {
+        Area::Host { from, .. } if from.contains(scratch) => {
+            Some(top.descend(from.rest_of(scratch)))
+        }
+        _ => None,
+    });
+    for path in shown.collect::<Vec<_>>() {
         if let (_, Area::Host { .. }) = b.area(&path) {
             b.hide(&path, b.memory, 0);
         }
@@ -521,7 +618,7 @@ pub(super) fn cover_disk_scratch(b: &mut Builder<'_>) {
 /// Container-aware files of LXCFS, taken from the host while nothing is covered.
 pub(super) fn lxcfs(b: &mut Builder<'_>) {
     let from = AbsPath::fixed(LXCFS_PROC);
-    if !b.job.lxcfs || !b.is_directory(&from) {
+    if !b.job.lxcfs || b.job.proc == ProcMode::None || !b.is_host_directory(&from) {
         return;
     }
     let Some(Listing::Entries(entries)) = b.list(&from) else {
@@ -540,7 +637,7 @@ pub(super) fn lxcfs(b: &mut Builder<'_>) {
     let said = b.directories.keys().any(|path| cpu.contains(path));
     let shown =
         !said && matches!(b.area(&cpu), (at, Area::Host { .. }) if at == AbsPath::fixed("/sys"));
-    if shown && b.is_directory(&cpu) && b.is_directory(&from) {
+    if shown && b.is_directory(&cpu) && b.is_host_directory(&from) {
         let slot = lxcfs_part(b, &from);
         b.mount(slot, &cpu);
     }
@@ -567,6 +664,9 @@ fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
 
 /// The fresh /proc.
 pub(super) fn proc(b: &mut Builder<'_>) {
+    if b.job.proc == ProcMode::None {
+        return;
+    }
     let attributes = |read_only| Attributes {
         read_only,
         ..FORBIDDING
@@ -620,4 +720,20 @@ pub(super) fn proc(b: &mut Builder<'_>) {
         b.warnings
             .push(Notice::new("proc-exposed", Some(b"/proc"), message));
     }
+}
+
+/// The place of /proc, and the empty directory that stands there if the job wants none.
+pub(super) fn proc_place(b: &mut Builder<'_>) -> Result<(), NoPlan> {
+    let proc = AbsPath::fixed("/proc");
+    if !b.ensure_dir(&proc, 0o555) {
+        let message = "There is no /proc directory, and the root directory cannot get one.";
+        let problem = Problem::new(Code::ProcMissing, Stage::Proc, message)
+            .path(proc.bytes())
+            .hint("Make the directory, or give / another mode than full-access.");
+        return Err(problem.into());
+    }
+    if b.job.proc == ProcMode::None {
+        emptied(b, &proc);
+    }
+    Ok(())
 }

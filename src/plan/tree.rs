@@ -7,7 +7,7 @@
 //! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
 //! attached, parents first; and a new root is entered.
 
-use super::{At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, system};
+use super::{At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, mounts, system};
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch, deciding};
 use crate::mountinfo::MountTable;
@@ -23,6 +23,7 @@ pub(super) struct Tree {
     pub(super) steps: Vec<Placed>,
     pub(super) slots: usize,
     pub(super) scratch: Option<Slot>,
+    pub(super) base: AbsPath,
     pub(super) home: Option<AbsPath>,
     pub(super) names_held: bool,
     pub(super) warnings: Vec<Notice>,
@@ -48,6 +49,16 @@ pub(super) enum Area {
     },
     /// The host's own, restricted or not.
     Host { mode: Mode, from: AbsPath },
+    /// Layers of the host laid over one another, topmost first.
+    Stack { layers: Vec<AbsPath> },
+}
+
+/// What was made in our own file systems beside directories.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Laid {
+    File,
+    /// A symbolic link, with what it holds.
+    Link(Vec<u8>),
 }
 
 impl Area {
@@ -57,6 +68,7 @@ impl Area {
             Self::Own { like, .. } => like.as_ref(),
             Self::Overlay { lower, .. } => Some(lower),
             Self::Host { from, .. } => Some(from),
+            Self::Stack { layers } => layers.first(),
         }
     }
 }
@@ -81,7 +93,7 @@ pub(super) struct Builder<'a> {
     /// Directories in our own file systems.
     pub(super) made: BTreeSet<(Slot, Vec<u8>)>,
     /// Everything else there.
-    pub(super) files: BTreeSet<(Slot, Vec<u8>)>,
+    pub(super) files: BTreeMap<(Slot, Vec<u8>), Laid>,
     /// Directories whose entries were made anew, each in its own way.
     pub(super) expanded: BTreeSet<AbsPath>,
     /// Directories that were copied with all that they hold.
@@ -101,6 +113,10 @@ pub(super) struct Builder<'a> {
     names_held: bool,
     /// Directories on the way from the one to the other.
     held: BTreeSet<AbsPath>,
+    /// Read-only directories in which mounts need places that the host does not have.
+    holes: BTreeSet<AbsPath>,
+    /// Whether what is being mounted is read-only, although it is made of our own file systems.
+    pub(super) sealed: bool,
     /// Mounts that go over the fresh /proc.
     pub(super) over_proc: Vec<(Slot, AbsPath)>,
     pub(super) warnings: Vec<Notice>,
@@ -109,11 +125,12 @@ pub(super) struct Builder<'a> {
 
 pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts);
+    b.another_root()?;
     b.directories()?;
-    let in_place = matches!(
-        b.mode_of(&AbsPath::root()),
-        Mode::ReadOnly | Mode::FullAccess
-    );
+    let root = AbsPath::root();
+    let in_place = matches!(b.mode_of(&root), Mode::ReadOnly | Mode::FullAccess)
+        && job.root.is_none()
+        && !b.is_hole(&root);
     let result = b.tree(in_place);
     // Missing facts come first: what looks like a refusal may only be an unanswered question.
     if !b.asks.is_empty() {
@@ -138,7 +155,7 @@ impl<'a> Builder<'a> {
             root: None,
             areas: BTreeMap::new(),
             made: BTreeSet::new(),
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
             expanded: BTreeSet::new(),
             copied: BTreeSet::new(),
             home: None,
@@ -151,6 +168,8 @@ impl<'a> Builder<'a> {
             pointer: None,
             names_held: false,
             held: BTreeSet::new(),
+            holes: BTreeSet::new(),
+            sealed: false,
             over_proc: Vec::new(),
             warnings: Vec::new(),
             degraded: Vec::new(),
@@ -167,9 +186,7 @@ impl<'a> Builder<'a> {
         let facts: Vec<Option<PathFact>> =
             named.iter().map(|(path, _)| self.path_fact(path)).collect();
         if !self.asks.is_empty() {
-            return Err(NoPlan::Ask(
-                std::mem::take(&mut self.asks).into_iter().collect(),
-            ));
+            return Err(self.unanswered());
         }
         for ((path, directory), fact) in named.into_iter().zip(facts) {
             let Some(fact) = fact else { continue };
@@ -198,7 +215,7 @@ impl<'a> Builder<'a> {
         }
         // What is implied takes its place among the named directories, so that one below it is attached after it.
         let dev = AbsPath::fixed("/dev");
-        if self.job.dev == Dev::Host && self.is_directory(&dev) {
+        if self.job.dev == Dev::Host && !system::supplied(self, &dev) && self.is_directory(&dev) {
             self.imply(dev, Mode::ReadOnly);
         }
         let shm = AbsPath::fixed(system::RUN_SHM);
@@ -209,6 +226,7 @@ impl<'a> Builder<'a> {
         system::settle_home(self);
         system::settings_elsewhere(self);
         self.hold_names();
+        mounts::foresee(self);
         Ok(())
     }
 
@@ -218,15 +236,27 @@ impl<'a> Builder<'a> {
         self.directories.entry(path).or_insert(implied);
     }
 
+    /// Notes that a read-only directory needs places that the host does not have.
+    pub(super) fn hole(&mut self, path: AbsPath) {
+        self.imply(path.clone(), Mode::ReadOnly);
+        self.holes.insert(path);
+    }
+
+    pub(super) fn is_hole(&self, path: &AbsPath) -> bool {
+        self.holes.contains(path)
+    }
+
     pub(super) fn is_directory(&mut self, path: &AbsPath) -> bool {
         matches!(self.path_fact(path), Some(PathFact::Directory { .. }))
     }
 
+    pub(super) fn is_host_directory(&mut self, path: &AbsPath) -> bool {
+        matches!(self.host_fact(path), Some(PathFact::Directory { .. }))
+    }
+
     fn tree(&mut self, in_place: bool) -> Result<Option<AbsPath>, NoPlan> {
         let dev = AbsPath::fixed("/dev");
-        if self.job.dev == Dev::Minimal
-            && matches!(self.path_fact(&dev), Some(PathFact::Directory { .. }))
-        {
+        if self.job.dev == Dev::Minimal && self.is_host_directory(&dev) {
             self.scratch_place = dev;
         }
         self.make_scratch();
@@ -241,6 +271,7 @@ impl<'a> Builder<'a> {
         if self.job.dev == Dev::Minimal {
             system::minimal_dev(self);
         }
+        system::lend_dev(self);
         system::sysfs(self, in_place);
         let directories: Vec<(AbsPath, Directory)> = self
             .directories
@@ -257,7 +288,10 @@ impl<'a> Builder<'a> {
                 }
                 _ => self.directory(&path, &directory)?,
             }
-            if self.job.dev == Dev::Host && path.bytes() == b"/dev" {
+            if self.job.dev == Dev::Host
+                && path.bytes() == b"/dev"
+                && !system::supplied(self, &path)
+            {
                 system::host_dev(self);
             }
         }
@@ -268,8 +302,9 @@ impl<'a> Builder<'a> {
         system::lxcfs(self);
         system::run_shm(self);
         let home = system::configuration(self);
+        system::proc_place(self)?;
+        mounts::extra(self)?;
         system::cover_disk_scratch(self);
-        self.ensure_dir(&AbsPath::fixed("/proc"), 0o555);
         if let (Scratch::Disk(_), Some((_, false))) = (&self.job.scratch, &self.facts.disk_scratch)
         {
             self.without_xattr();
@@ -346,6 +381,7 @@ impl<'a> Builder<'a> {
             steps,
             slots: self.slots,
             scratch: memory.then_some(self.memory),
+            base: self.base,
             home,
             names_held: self.names_held,
             warnings: self.warnings,
@@ -473,21 +509,72 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The directory of the host that the modes apply to.
+    fn another_root(&mut self) -> Result<(), NoPlan> {
+        self.base = match &self.job.root {
+            None => return Ok(()),
+            Some(path) => match mounts::directory_of(self, path, "/root")? {
+                Some(real) => real,
+                None => return Err(self.unanswered()),
+            },
+        };
+        Ok(())
+    }
+
+    fn unanswered(&mut self) -> NoPlan {
+        NoPlan::Ask(std::mem::take(&mut self.asks).into_iter().collect())
+    }
+
     fn new_root(&mut self) -> Result<(), NoPlan> {
         let root = AbsPath::root();
         self.pointer = self
             .directories
             .get(&root)
             .and_then(|directory| directory.at.clone());
-        let bits = self.bits(&root);
-        self.make_dir(self.scratch, UPPER, bits);
-        let hidden = self.mode_of(&root) == Mode::Hidden;
         // Whether this root can be left behind is to be known in any case, see `finish`.
         let _asked = self.table();
+        let mode = self.mode_of(&root);
+        self.sealed = self.is_hole(&root);
+        if !self.sealed && matches!(mode, Mode::ReadOnly | Mode::FullAccess) {
+            self.whole_tree(mode);
+            return Ok(());
+        }
+        let made = self.own_root(mode == Mode::Hidden);
+        self.sealed = false;
+        made
+    }
+
+    /// The root is another directory of the host.
+    fn whole_tree(&mut self, mode: Mode) {
+        let (slot, from) = (self.slot(), self.base.clone());
+        self.root = Some(slot);
+        let clone = Step::Clone {
+            slot,
+            from: At::host(&from),
+            recursive: true,
+            if_absent: IfAbsent::Fail,
+        };
+        let attributes = Attributes {
+            read_only: mode == Mode::ReadOnly,
+            no_suid: true,
+            no_dev: true,
+            no_exec: false,
+        };
+        let at = At::slot(slot);
+        self.early(clone);
+        self.early(Step::Restrict { at, attributes });
+        self.set_area(&AbsPath::root(), Area::Host { mode, from });
+    }
+
+    /// The root is made of our own layers.
+    fn own_root(&mut self, hidden: bool) -> Result<(), NoPlan> {
+        let (root, base) = (AbsPath::root(), self.base.clone());
+        let bits = self.bits(&root);
+        self.make_dir(self.scratch, UPPER, bits);
         let whole = !hidden
             && self
                 .table()
-                .is_some_and(|table| !table.any_below(table.root(), &root));
+                .is_some_and(|table| !table.any_below(table.holding(&base), &base));
         if whole {
             let slot = self.slot();
             self.root = Some(slot);
@@ -495,10 +582,10 @@ impl<'a> Builder<'a> {
                 &root,
                 Area::Overlay {
                     upper: UPPER.to_vec(),
-                    lower: root.clone(),
+                    lower: base.clone(),
                 },
             );
-            self.kernel_overlay(slot, &root, UPPER, false, IfAbsent::Fail);
+            self.kernel_overlay(slot, &base, UPPER, false, IfAbsent::Fail);
             return Ok(());
         }
         self.set_area(
@@ -506,13 +593,13 @@ impl<'a> Builder<'a> {
             Area::Own {
                 slot: self.scratch,
                 path: UPPER.to_vec(),
-                like: Some(root.clone()),
+                like: Some(base.clone()),
             },
         );
         let slot = self.copy_of(self.scratch, UPPER);
         self.root = Some(slot);
         if !hidden && let Some(table) = self.table() {
-            self.split(&root, table.root(), true)?;
+            self.split(&root, table.holding(&base), true)?;
         }
         Ok(())
     }
@@ -527,6 +614,15 @@ impl<'a> Builder<'a> {
             self.may_vanish()
         };
         match (directory.mode, area) {
+            (Mode::ReadOnly, _) if self.is_hole(path) => {
+                if let (Some(table), Some(host)) = (self.table(), self.host_of(path)) {
+                    let bits = self.bits(path);
+                    self.sealed = true;
+                    let made = self.overlay(path, bits, table.holding(&host), true);
+                    self.sealed = false;
+                    made?;
+                }
+            }
             (Mode::Hidden, _) => {
                 let bits = self.bits(path);
                 self.hide(path, self.scratch, bits);
@@ -544,13 +640,13 @@ impl<'a> Builder<'a> {
                 let taken = match area {
                     Area::Overlay { .. } => true,
                     Area::Own { .. } => self.expanded.contains(path) || self.copied.contains(&top),
-                    Area::Host { .. } => false,
+                    Area::Host { .. } | Area::Stack { .. } => false,
                 };
                 if taken && self.under_overlay(path) {
                     self.way_to(path);
-                } else if let Some(table) = self.table() {
+                } else if let (Some(table), Some(host)) = (self.table(), self.host_of(path)) {
                     let bits = self.bits(path);
-                    self.overlay(path, bits, table.holding(path), true)?;
+                    self.overlay(path, bits, table.holding(&host), true)?;
                 }
             }
         }

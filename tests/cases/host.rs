@@ -25,9 +25,11 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use stdbox::host::{Caller, Entry, HostFacts, Kind, Listing, PathFact, Question};
 use stdbox::job::Job;
 use stdbox::mountinfo::MountTable;
@@ -353,6 +355,27 @@ impl FakeHost {
         )
     }
 
+    /// The path without links of what the caller names, relative to its directory.
+    fn real(&self, given: &CStr) -> Result<AbsPath, i32> {
+        let base = self.caller.cwd.clone().unwrap_or_else(AbsPath::root);
+        let bytes = given.to_bytes();
+        let asked = if bytes.starts_with(b"/") {
+            AbsPath::new(bytes)
+        } else {
+            AbsPath::new(&[base.bytes(), b"/", bytes].concat())
+        };
+        let asked = asked.map_err(|_| Errno::EINVAL as i32)?;
+        match self.path_fact(&asked) {
+            PathFact::Symlink {
+                real: Some(real), ..
+            } => Ok(real),
+            PathFact::Symlink { real: None, .. } | PathFact::Missing => Err(Errno::ENOENT as i32),
+            PathFact::Denied => Err(Errno::EACCES as i32),
+            PathFact::Failed(errno) => Err(errno),
+            PathFact::Directory { .. } | PathFact::File | PathFact::Other => Ok(asked),
+        }
+    }
+
     /// Answers one question.
     pub(crate) fn answer(&self, question: &Question, facts: &mut HostFacts) {
         match question {
@@ -361,6 +384,7 @@ impl FakeHost {
                 facts.mounts = Some(MountTable::parse(&self.mountinfo(), Some(root)));
             }
             Question::Path(path) => drop(facts.paths.insert(path.clone(), self.path_fact(path))),
+            Question::Real(given) => drop(facts.real.insert(given.clone(), self.real(given))),
             Question::List(path) => {
                 drop(facts.lists.insert(path.clone(), self.entries(path, false)))
             }

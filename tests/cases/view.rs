@@ -439,7 +439,7 @@ impl View<'_> {
                 work,
                 if_absent,
                 ..
-            } => self.overlay(*slot, lower, upper, work, *if_absent != IfAbsent::Fail),
+            } => self.overlay(*slot, &lower[0], upper, work, *if_absent != IfAbsent::Fail),
             Step::Clone {
                 slot,
                 from,

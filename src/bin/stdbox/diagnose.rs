@@ -54,11 +54,11 @@ pub(crate) fn failure(failure: Failure, plan: &Plan, facts: &HostFacts) -> Diagn
                 .is_some_and(|planned| *planned != facts::mounts());
         }
         Phase::Cwd => {
-            let found = facts::path_fact(&plan.cwd);
+            let found = facts::path_fact(&plan.cwd.below(&plan.base));
             diagnosis.on_host =
                 matches!(found, PathFact::Directory { .. }).then(|| plan.cwd.clone());
         }
-        Phase::Exec => {
+        Phase::Exec if plan.base.is_root() => {
             let on_host = |path: &std::ffi::CString| {
                 let absolute = AbsPath::new(path.to_bytes()).ok()?;
                 let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));

@@ -4,7 +4,7 @@ use crate::child::probe;
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -47,6 +47,10 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             Question::Path(path) => {
                 let fact = path_fact(&path);
                 facts.paths.insert(path, fact);
+            }
+            Question::Real(path) => {
+                let real = real(&path);
+                facts.real.insert(path, real);
             }
             Question::List(path) => {
                 let listing = list(&path);
@@ -114,6 +118,15 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
         },
         None => PathFact::Missing,
     }
+}
+
+/// The path without links, as the kernel resolves it for the caller.
+fn real(path: &CStr) -> Result<AbsPath, i32> {
+    let found = fs::canonicalize(Path::new(OsStr::from_bytes(path.to_bytes())));
+    let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+    found
+        .map_err(errno)
+        .and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).map_err(|_| libc::ENAMETOOLONG))
 }
 
 fn symlink(path: &AbsPath) -> PathFact {

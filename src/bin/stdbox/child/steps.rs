@@ -5,6 +5,7 @@ use crate::sys::{fd, mount, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CStr;
+use stdbox::job::MAX_LOWER;
 use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
@@ -180,7 +181,8 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
         } => {
             let made = overlay(
                 slots,
-                [lower, upper, work],
+                lower,
+                [upper, work],
                 [*userxattr, *volatile],
                 *keep_read_only,
             )?;
@@ -275,7 +277,8 @@ fn copy(slots: &Slots, from: &At, at: &At, mode: u32) -> Result<(), Fault> {
 /// Layers are named by descriptor, so that no byte of a path means anything to the option parser.
 pub(super) fn overlay(
     slots: &Slots,
-    [lower, upper, work]: [&At; 3],
+    lower: &[At],
+    [upper, work]: [&At; 2],
     [userxattr, volatile]: [bool; 2],
     keep_read_only: bool,
 ) -> Result<i32, Fault> {
@@ -283,16 +286,35 @@ pub(super) fn overlay(
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         fd::open_plain(start(slots, at), &at.path, flags).map_err(by(Call::Open))
     };
-    let layers = [
-        (c"lowerdir", open(lower)?),
-        (c"upperdir", open(upper)?),
-        (c"workdir", open(work)?),
-    ];
-    let fs = mount::fs_open(c"overlay").map_err(by(Call::FsOpen))?;
-    for (key, layer) in layers {
-        let mut link = [0; LINK];
-        mount::fs_config(fs, key, Some(link_to(layer, &mut link))).map_err(by(Call::FsConfig))?;
+    let mut layers = [-1; MAX_LOWER];
+    let mut names = [0; 256];
+    let mut room = names.as_mut_slice();
+    for (layer, at) in layers.iter_mut().zip(lower) {
+        *layer = open(at)?;
+        if room.len() < 256 {
+            room = put_bytes(room, b":");
+        }
+        room = put_number(room, *layer);
     }
+    let [first, second, ..] = layers;
+    let (upper, work) = (open(upper)?, open(work)?);
+    let fs = mount::fs_open(c"overlay").map_err(by(Call::FsOpen))?;
+    let configure = |key: &CStr, value: &CStr| {
+        mount::fs_config(fs, key, Some(value)).map_err(by(Call::FsConfig))
+    };
+    let mut link = [0; LINK];
+    if second == -1 {
+        configure(c"lowerdir", link_to(first, &mut link))?;
+    } else {
+        // One string holds all of them, and it is short: so they are named from the directory where their names are.
+        process::chdir(c"/proc/self/fd").map_err(by(Call::ChDir))?;
+        configure(
+            c"lowerdir",
+            CStr::from_bytes_until_nul(&names).unwrap_or(c""),
+        )?;
+    }
+    configure(c"upperdir", link_to(upper, &mut link))?;
+    configure(c"workdir", link_to(work, &mut link))?;
     for (flag, set) in [(c"userxattr", userxattr), (c"volatile", volatile)] {
         if set {
             mount::fs_config(fs, flag, None).map_err(by(Call::FsConfig))?;
@@ -300,13 +322,14 @@ pub(super) fn overlay(
     }
     mount::fs_create(fs).map_err(by(Call::FsCreate))?;
     // The mount's attributes are asked of the kernel now, not taken from a table read before.
-    let [(_, lower), ..] = layers;
-    let (flags, _) = fd::statfs(lower).map_err(by(Call::StatFs))?;
+    let (flags, _) = fd::statfs(first).map_err(by(Call::StatFs))?;
     let made = mount::fs_mount(fs, inherited(flags, keep_read_only)).map_err(by(Call::FsMount))?;
-    for (_, layer) in layers {
-        fd::close(layer);
+    if second != -1 {
+        process::chdir(c"/").map_err(by(Call::ChDir))?;
     }
-    fd::close(fs);
+    for used in layers.iter().take(lower.len()).chain(&[upper, work, fs]) {
+        fd::close(*used);
+    }
     Ok(made)
 }
 
@@ -338,23 +361,33 @@ fn inherited(flags: u64, keep_read_only: bool) -> u64 {
 
 /// `/proc/self/fd/N`, terminated.
 pub(super) fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
-    const PREFIX: &[u8] = b"/proc/self/fd/";
+    buffer.fill(0);
+    put_number(put_bytes(buffer, b"/proc/self/fd/"), fd);
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+}
+
+/// Writes bytes at the beginning of the room, and returns the rest of it.
+fn put_bytes<'a>(room: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
+    for (place, byte) in room.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    room.get_mut(bytes.len()..).unwrap_or_default()
+}
+
+/// The same for the decimal digits of a descriptor.
+fn put_number(room: &mut [u8], fd: i32) -> &mut [u8] {
     let mut digits = [0; 10];
     let mut rest = fd.unsigned_abs();
-    let mut count = 0;
-    for digit in &mut digits {
+    let mut first = digits.len();
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
-        count += 1;
+        first = index;
         if rest == 0 {
             break;
         }
     }
-    let digits = digits.iter().take(count).rev();
-    for (place, byte) in buffer.iter_mut().zip(PREFIX.iter().chain(digits)) {
-        *place = *byte;
-    }
-    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+    put_bytes(room, digits.get(first..).unwrap_or_default())
 }
 
 /// The new root lies over the old one. Pivoting puts the old one over the new, from where it is taken out of the tree; so
