@@ -4,9 +4,12 @@
 //! step, and everything an error says (which path, which field) is looked up here.
 
 mod area;
+mod config;
+mod devices;
 mod exec;
 mod filter;
 mod mounts;
+mod named;
 mod overlay;
 mod resolve;
 mod show;

@@ -2,7 +2,7 @@
 
 use super::resolve::within;
 use super::tree::{Area, Builder, apart};
-use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, system};
+use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, config, system};
 use crate::host::{Entry, Kind, Listing, MAX_TREE_BYTES, Question};
 use crate::mountinfo::{MountId, MountTable};
 use crate::problem::{Code, Notice, Problem, Stage};
@@ -202,7 +202,7 @@ impl Builder<'_> {
             return Ok(());
         };
         if entry.kind != Kind::Directory {
-            if system::generates(self.job, child) {
+            if config::generates(self.job, child) {
                 return Ok(());
             }
             if table.mounted_at(on, &host).is_some() {
@@ -363,7 +363,7 @@ impl Builder<'_> {
             if directory && (!other || self.directories.contains_key(&child)) {
                 let home = self.home.as_ref() == Some(&child);
                 self.ensure_dir(&child, if home { 0o700 } else { entry.mode });
-            } else if !directory && !other && !system::generates(self.job, &child) {
+            } else if !directory && !other && !config::generates(self.job, &child) {
                 self.copied_entry(&child, entry, MAX_TREE_BYTES);
             }
         }

@@ -1,25 +1,13 @@
-//! What every container gets beside the host's tree: /dev, /sys, shared memory, configuration files, home, /proc. Ring 0.
+//! What every container gets beside the host's tree: /sys, shared memory, LXCFS, /proc. Ring 0.
 
+use super::config::GENERATED;
 use super::tree::{Area, Builder};
-use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step};
+use super::{At, Attributes, IfAbsent, NoPlan, Slot, Step};
 use crate::host::{Listing, PathFact};
 use crate::job::{Job, Scratch};
 use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::{Dev, Mode, ProcMode, Sys};
 use crate::text::AbsPath;
-use std::ffi::CStr;
-
-/// Device files that lead nowhere outside the container.
-const NODES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
-
-/// What udev(7) links in every /dev.
-const DEV_LINKS: [(&CStr, &CStr); 5] = [
-    (c"fd", c"/proc/self/fd"),
-    (c"stdin", c"/proc/self/fd/0"),
-    (c"stdout", c"/proc/self/fd/1"),
-    (c"stderr", c"/proc/self/fd/2"),
-    (c"ptmx", c"pts/ptmx"),
-];
 
 /// Where LXCFS is mounted, and its /proc.
 const LXCFS: &str = "/var/lib/lxcfs";
@@ -48,7 +36,7 @@ const GLOBAL_SETTINGS: [&str; 8] = [
     "/proc/dynamic_debug",
 ];
 
-const HARMLESS: Attributes = Attributes {
+pub(super) const HARMLESS: Attributes = Attributes {
     read_only: false,
     no_suid: true,
     no_dev: false,
@@ -60,8 +48,6 @@ pub(super) const FORBIDDING: Attributes = Attributes {
     no_dev: true,
     no_exec: true,
 };
-
-const DEV: &[u8] = b"dev";
 
 /// Paths that this file asks about.
 pub(super) fn first_paths(job: &Job) -> Vec<AbsPath> {
@@ -105,169 +91,10 @@ pub(super) fn supplied(b: &Builder<'_>, path: &AbsPath) -> bool {
 }
 
 /// Whether the job itself named a directory.
-fn named(b: &Builder<'_>, path: &AbsPath) -> bool {
+pub(super) fn named(b: &Builder<'_>, path: &AbsPath) -> bool {
     b.directories
         .get(path)
         .is_some_and(|directory| directory.at.is_some())
-}
-
-/// The own /dev.
-pub(super) fn minimal_dev(b: &mut Builder<'_>) {
-    let dev = AbsPath::fixed("/dev");
-    if !b.ensure_dir(&dev, 0o755) {
-        let message = "There is no /dev directory, and the root directory cannot get one, so there are no device files.";
-        return b
-            .degraded
-            .push(Notice::new("dev-missing", Some(b"/dev"), message));
-    }
-    b.make_dir(b.memory, DEV, 0o755);
-    for (name, to) in DEV_LINKS {
-        b.prepare(Step::Symlink {
-            at: in_dev(b.memory, name),
-            to: to.to_owned(),
-        });
-    }
-    b.make_dir(b.memory, b"dev/shm", 0o1777);
-    b.make_dir(b.memory, b"dev/pts", 0o755);
-    b.make_dir(b.memory, b"dev/mqueue", 0o1777);
-    let copy = b.copy_of(b.memory, DEV);
-    let at = b.inside(&dev);
-    b.attach_step(Step::Attach {
-        slot: copy,
-        at,
-        keep: true,
-    });
-    for name in NODES {
-        b.prepare(Step::MakeNode {
-            at: in_dev(b.memory, name),
-            node: Node::File,
-            mode: 0o666,
-        });
-        let node = b.slot();
-        b.early(device_node(b, node, name));
-        b.attach_step(Step::Attach {
-            slot: node,
-            at: At::below(copy, name.to_bytes()),
-            keep: false,
-        });
-    }
-    for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
-        let slot = b.slot();
-        b.prepare(make(slot));
-        b.attach_step(Step::Attach {
-            slot,
-            at: At::below(copy, name.to_bytes()),
-            keep: false,
-        });
-    }
-    // One call makes all of it private.
-    let attributes = Attributes {
-        no_suid: true,
-        ..Attributes::default()
-    };
-    let at = At::slot(copy);
-    b.attach_step(Step::Restrict { at, attributes });
-    b.own(&dev, b.memory, DEV.to_vec());
-}
-
-fn in_dev(memory: Slot, name: &CStr) -> At {
-    At::below(memory, &[b"dev/".as_slice(), name.to_bytes()].concat())
-}
-
-fn device_node(b: &Builder<'_>, slot: Slot, name: &CStr) -> Step {
-    let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
-    Step::Clone {
-        slot,
-        from,
-        recursive: false,
-        if_absent: b.may_vanish(),
-    }
-}
-
-/// Pseudo terminals of the container's own: those of the host can be reached through no other instance.
-fn devpts(slot: Slot) -> Step {
-    let value = |text: &CStr| Some(text.to_owned());
-    let options = vec![(c"ptmxmode", value(c"0666")), (c"mode", value(c"0620"))];
-    Step::NewFs {
-        slot,
-        fstype: c"devpts",
-        options,
-        attributes: HARMLESS,
-        read_only_fallback: false,
-    }
-}
-
-fn mqueue(slot: Slot) -> Step {
-    Step::NewFs {
-        slot,
-        fstype: c"mqueue",
-        options: Vec::new(),
-        attributes: FORBIDDING,
-        read_only_fallback: false,
-    }
-}
-
-/// The host's /dev in another tree.
-pub(super) fn lend_dev(b: &mut Builder<'_>) {
-    let dev = AbsPath::fixed("/dev");
-    if b.job.dev == Dev::Host && supplied(b, &dev) && b.ensure_dir(&dev, 0o755) {
-        b.show_from(dev.clone(), &dev, Mode::ReadOnly, b.may_vanish());
-        host_dev(b);
-    }
-}
-
-/// The host's /dev, without what belongs to the host's sessions.
-pub(super) fn host_dev(b: &mut Builder<'_>) {
-    let dev = AbsPath::fixed("/dev");
-    let (top, Area::Host { .. }) = b.area(&dev) else {
-        return;
-    };
-    if top != dev {
-        return;
-    }
-    for (make, name) in [(devpts as fn(Slot) -> Step, c"pts"), (mqueue, c"mqueue")] {
-        let path = dev.join(name.to_bytes());
-        if !named(b, &path) && b.is_directory(&path) {
-            let slot = b.slot();
-            b.prepare(make(slot));
-            b.mount(slot, &path);
-        }
-    }
-    let shm = dev.join(b"shm");
-    if !named(b, &shm) && b.is_directory(&shm) {
-        b.hide(&shm, b.memory, 0o1777);
-    }
-    if b.facts.caller.real_root {
-        // The real root may open every device file that it can see, so it sees the harmless ones only.
-        for name in NODES {
-            let path = dev.join(name.to_bytes());
-            if matches!(b.path_fact(&path), Some(PathFact::Other)) {
-                let node = b.slot();
-                b.prepare(device_node(b, node, name));
-                b.prepare(Step::Restrict {
-                    at: At::slot(node),
-                    attributes: HARMLESS,
-                });
-                b.mount(node, &path);
-            }
-        }
-        // The file of the own instance: a copy of the host's would look for its terminals beside the original.
-        let (from, ptmx) = (dev.join(b"pts").join(b"ptmx"), dev.join(b"ptmx"));
-        if matches!(b.path_fact(&ptmx), Some(PathFact::Other)) {
-            let slot = b.slot();
-            let from = b.inside(&from);
-            b.attach_step(Step::Clone {
-                slot,
-                from,
-                recursive: false,
-                if_absent: IfAbsent::PassOver,
-            });
-            b.mount(slot, &ptmx);
-        }
-        let message = "stdbox was started by the real root, so the host's device files other than the usual harmless ones cannot be opened.";
-        b.degraded
-            .push(Notice::new("devices-closed", Some(b"/dev"), message));
-    }
 }
 
 /// An empty directory over what is at a path, if anything is.
@@ -426,175 +253,6 @@ pub(super) fn name_resolution(b: &mut Builder<'_>) {
             b.imply(path, Mode::ReadOnly);
         }
     }
-}
-
-/// The generated files: path and content.
-fn generated(job: &Job) -> Vec<(&'static str, String)> {
-    let user = &job.user;
-    let home = user
-        .home
-        .as_ref()
-        .map_or_else(|| "/".into(), AbsPath::lossy);
-    let (uid, gid) = (user.uid, user.gid);
-    let mut passwd = format!("{}:x:{uid}:{gid}:{}:{home}:/bin/sh\n", user.name, user.name);
-    let mut group = format!("{}:x:{gid}:\n", user.group);
-    for (name, id, place) in [("root", 0, "/root"), ("nobody", 65534, "/")] {
-        if uid != id && user.name != name {
-            passwd.push_str(&format!("{name}:x:{id}:{id}:{name}:{place}:/bin/false\n"));
-        }
-        let name = if id == 65534 { "nogroup" } else { name };
-        if gid != id && user.group != name {
-            group.push_str(&format!("{name}:x:{id}:\n"));
-        }
-    }
-    let host = job.hostname.as_deref().unwrap_or("localhost");
-    let hosts = format!("127.0.0.1\tlocalhost {host}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let dns = if job.host_network { " dns" } else { "" };
-    let nsswitch = format!(
-        "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files{dns}\nnetworks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\nnetgroup: files\n"
-    );
-    GENERATED
-        .into_iter()
-        .zip([passwd, group, hosts, format!("{host}\n"), nsswitch])
-        .collect()
-}
-
-const GENERATED: [&str; 5] = [
-    "/etc/passwd",
-    "/etc/group",
-    "/etc/hosts",
-    "/etc/hostname",
-    "/etc/nsswitch.conf",
-];
-const MTAB: &str = "/etc/mtab";
-
-/// Whether a file of the container is generated, so that the host's need not be copied.
-pub(super) fn generates(job: &Job, path: &AbsPath) -> bool {
-    job.system_config
-        && GENERATED
-            .iter()
-            .chain([&MTAB])
-            .any(|generated| generated.as_bytes() == path.bytes())
-}
-
-/// Configuration files and home directory; returns where HOME points, if it is ours to say.
-pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
-    if !b.job.system_config {
-        return b.job.user.home.clone();
-    }
-    for (path, text) in generated(b.job) {
-        let path = AbsPath::fixed(path);
-        let bytes = text.into_bytes();
-        if let Some(at) = b.writable(&path) {
-            b.prepare(Step::Write {
-                at,
-                bytes,
-                mode: 0o644,
-            });
-            continue;
-        }
-        match b.path_fact(&path) {
-            Some(PathFact::File) => {
-                let place = [b"config/".as_slice(), path.name()].concat();
-                b.make_dir(b.memory, b"config", 0o755);
-                b.prepare(Step::Write {
-                    at: At::below(b.memory, &place),
-                    bytes,
-                    mode: 0o644,
-                });
-                let copy = b.copy_of(b.memory, &place);
-                // The directory around it cannot be written either, or writes to it are not the container's.
-                b.prepare(Step::Restrict {
-                    at: At::slot(copy),
-                    attributes: Attributes {
-                        read_only: true,
-                        ..Attributes::default()
-                    },
-                });
-                b.mount(copy, &path);
-            }
-            Some(_) => {
-                let message = "The host has no such plain file, and the directory is not the container's own, so it is not supplied.";
-                b.warnings
-                    .push(Notice::new("config-skipped", Some(path.bytes()), message));
-            }
-            None => {}
-        }
-    }
-    b.link(&AbsPath::fixed(MTAB), b"/proc/self/mounts");
-    home(b)
-}
-
-/// Decides whether the home directory is ours to make: where the job did not name it, and what is around it is the
-/// container's own.
-pub(super) fn settle_home(b: &mut Builder<'_>) {
-    let Some(home) = b.job.user.home.clone().filter(|_| b.job.system_config) else {
-        return;
-    };
-    let special = ["/", "/dev", "/proc", "/sys"].map(AbsPath::fixed);
-    let special = special
-        .iter()
-        .any(|top| top == &home || (!top.is_root() && top.contains(&home)));
-    if special || b.directories.contains_key(&home) {
-        return;
-    }
-    let ours = matches!(
-        (b.mode_of(&home), b.path_fact(&home)),
-        (Mode::Hidden, _)
-            | (
-                Mode::Overlay,
-                Some(PathFact::Directory { .. } | PathFact::Missing)
-            )
-    );
-    if ours {
-        b.imply(home.clone(), Mode::Hidden);
-        b.home = Some(home);
-    }
-}
-
-/// Makes the home directory: empty, writable and private.
-pub(super) fn make_home(b: &mut Builder<'_>, home: &AbsPath) {
-    let (_, area) = b.area(home);
-    let exists = b.is_directory(home);
-    let made = match area {
-        // Nothing of the host is there that would have to be covered.
-        Area::Overlay { .. } if !exists => b.ensure_dir(home, 0o700),
-        Area::Host { .. } if !exists => false,
-        _ => b.hide(home, b.scratch, 0o700),
-    };
-    if !made {
-        b.home = None;
-    }
-}
-
-/// Where HOME points.
-fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
-    let home = b.job.user.home.clone()?;
-    let special = ["/dev", "/proc", "/sys"].map(AbsPath::fixed);
-    let special = special.iter().any(|top| top.contains(&home)) && !named(b, &home);
-    let writable = match (b.area(&home).1, b.mode_of(&home)) {
-        _ if special => false,
-        (
-            Area::Host {
-                mode: Mode::FullAccess,
-                ..
-            },
-            _,
-        ) => b.is_directory(&home),
-        (Area::Host { .. } | Area::Stack { .. }, _) => false,
-        (_, Mode::Hidden | Mode::Overlay) => home.is_root() || named(b, &home) || b.home.is_some(),
-        (_, Mode::ReadOnly | Mode::FullAccess) => false,
-    };
-    if writable {
-        return Some(home);
-    }
-    let message = format!(
-        "The home directory {} cannot be made here, so HOME is /tmp.",
-        home.lossy()
-    );
-    b.warnings
-        .push(Notice::new("home-replaced", Some(home.bytes()), message));
-    Some(AbsPath::fixed("/tmp"))
 }
 
 /// The disk scratch of this very job must not be seen through the tree that it is a part of.

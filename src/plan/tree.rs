@@ -7,14 +7,15 @@
 //! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
 //! attached, parents first; and a new root is entered.
 
-use super::{At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, mounts, system};
+use super::{
+    At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, config, devices, mounts, system,
+};
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch, deciding};
 use crate::mountinfo::MountTable;
-use crate::problem::{Code, Notice, Problem, Stage};
+use crate::problem::Notice;
 use crate::spec::{Dev, Mode};
 use crate::text::AbsPath;
-use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
@@ -82,7 +83,7 @@ pub(super) struct Builder<'a> {
     /// The directory of the host that the container's `/` stands for.
     pub(super) base: AbsPath,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
-    asks: BTreeSet<Question>,
+    pub(super) asks: BTreeSet<Question>,
     pub(super) slots: usize,
     /// The private memory file system.
     pub(super) memory: Slot,
@@ -110,9 +111,9 @@ pub(super) struct Builder<'a> {
     pub(super) overlays: bool,
     pub(super) pointer: Option<String>,
     /// Whether a protected directory has its name in one that the job can write.
-    names_held: bool,
+    pub(super) names_held: bool,
     /// Directories on the way from the one to the other.
-    held: BTreeSet<AbsPath>,
+    pub(super) held: BTreeSet<AbsPath>,
     /// Read-only directories in which mounts need places that the host does not have.
     holes: BTreeSet<AbsPath>,
     /// Whether what is being mounted is read-only, although it is made of our own file systems.
@@ -126,7 +127,7 @@ pub(super) struct Builder<'a> {
 pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts);
     b.another_root()?;
-    b.directories()?;
+    b.settle_directories()?;
     let root = AbsPath::root();
     let in_place = matches!(b.mode_of(&root), Mode::ReadOnly | Mode::FullAccess)
         && job.root.is_none()
@@ -176,60 +177,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Checks the named directories against the host (section 5.2), and settles the default ones.
-    fn directories(&mut self) -> Result<(), NoPlan> {
-        let named: Vec<(AbsPath, Directory)> = self
-            .directories
-            .iter()
-            .map(|(p, d)| (p.clone(), d.clone()))
-            .collect();
-        let facts: Vec<Option<PathFact>> =
-            named.iter().map(|(path, _)| self.path_fact(path)).collect();
-        if !self.asks.is_empty() {
-            return Err(self.unanswered());
-        }
-        for ((path, directory), fact) in named.into_iter().zip(facts) {
-            let Some(fact) = fact else { continue };
-            match (&directory.at, fact) {
-                (_, PathFact::Directory { .. }) => {}
-                (at, PathFact::Failed(errno)) => {
-                    return Err(unknown_directory(&path, errno)
-                        .pointer(at.as_deref())
-                        .into());
-                }
-                (Some(at), fact) => return Err(refused_directory(&path, &fact, at).into()),
-                (None, fact) => {
-                    self.directories.remove(&path);
-                    // What the default hides must not stay visible under its real name.
-                    if let PathFact::Symlink {
-                        real: Some(real), ..
-                    } = fact
-                        && self
-                            .path_fact(&real)
-                            .is_some_and(|fact| matches!(fact, PathFact::Directory { .. }))
-                    {
-                        self.directories.entry(real).or_insert(directory);
-                    }
-                }
-            }
-        }
-        // What is implied takes its place among the named directories, so that one below it is attached after it.
-        let dev = AbsPath::fixed("/dev");
-        if self.job.dev == Dev::Host && !system::supplied(self, &dev) && self.is_directory(&dev) {
-            self.imply(dev, Mode::ReadOnly);
-        }
-        let shm = AbsPath::fixed(system::RUN_SHM);
-        if self.is_directory(&shm) {
-            self.imply(shm, Mode::Hidden);
-        }
-        system::name_resolution(self);
-        system::settle_home(self);
-        system::settings_elsewhere(self);
-        self.hold_names();
-        mounts::foresee(self);
-        Ok(())
-    }
-
     /// Adds a directory that the job did not name.
     pub(super) fn imply(&mut self, path: AbsPath, mode: Mode) {
         let implied = Directory { mode, at: None };
@@ -269,9 +216,9 @@ impl<'a> Builder<'a> {
         }
         self.pointer = None;
         if self.job.dev == Dev::Minimal {
-            system::minimal_dev(self);
+            devices::minimal_dev(self);
         }
-        system::lend_dev(self);
+        devices::lend_dev(self);
         system::sysfs(self, in_place);
         let directories: Vec<(AbsPath, Directory)> = self
             .directories
@@ -282,7 +229,7 @@ impl<'a> Builder<'a> {
         for (path, directory) in directories {
             self.pointer.clone_from(&directory.at);
             match (&directory.at, &self.home) {
-                (None, Some(home)) if *home == path => system::make_home(self, &path),
+                (None, Some(home)) if *home == path => config::make_home(self, &path),
                 (None, _) if path.bytes() == system::RUN_SHM.as_bytes() => {
                     self.hide(&path, self.memory, 0o1777);
                 }
@@ -292,7 +239,7 @@ impl<'a> Builder<'a> {
                 && path.bytes() == b"/dev"
                 && !system::supplied(self, &path)
             {
-                system::host_dev(self);
+                devices::host_dev(self);
             }
         }
         self.pointer = None;
@@ -301,7 +248,7 @@ impl<'a> Builder<'a> {
         }
         system::lxcfs(self);
         system::run_shm(self);
-        let home = system::configuration(self);
+        let home = config::configuration(self);
         system::proc_place(self)?;
         mounts::extra(self)?;
         system::cover_disk_scratch(self);
@@ -521,7 +468,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn unanswered(&mut self) -> NoPlan {
+    pub(super) fn unanswered(&mut self) -> NoPlan {
         NoPlan::Ask(std::mem::take(&mut self.asks).into_iter().collect())
     }
 
@@ -653,44 +600,6 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// A job that may write a directory may rename what is in it, a protected directory or one on the way to it, and give
-    /// the name to something else, which the host then takes for what was protected. A mount point of one's own mount
-    /// namespace cannot be renamed, so each directory on the way becomes one; and the job gets no other mount namespace.
-    fn hold_names(&mut self) {
-        let protected = |(_, directory): &(&AbsPath, &Directory)| {
-            directory.at.is_some() && directory.mode != Mode::FullAccess
-        };
-        let named = self.directories.iter().filter(protected);
-        let named: Vec<AbsPath> = named.map(|(path, _)| path.clone()).collect();
-        for path in named {
-            // The file systems of devices and of the kernel are not the job's to rename in.
-            if ["/dev", "/sys"]
-                .iter()
-                .any(|top| AbsPath::fixed(top).is_above(&path))
-            {
-                continue;
-            }
-            let mut above = path
-                .parent()
-                .filter(|parent| self.mode_of(parent) == Mode::FullAccess);
-            if above.is_some() && !self.names_held {
-                self.names_held = true;
-                let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces.";
-                self.warnings.push(Notice::new(
-                    "no-nested-namespaces",
-                    Some(path.bytes()),
-                    message,
-                ));
-            }
-            // Up to the directory that decides.
-            while let Some(at) = above.filter(|at| !self.directories.contains_key(at)) {
-                above = at.parent();
-                self.held.insert(at.clone());
-                self.imply(at, Mode::FullAccess);
-            }
-        }
-    }
-
     fn under_overlay(&self, path: &AbsPath) -> bool {
         let parent = path.parent();
         parent.is_some_and(|parent| self.mode_of(&parent) == Mode::Overlay)
@@ -712,64 +621,4 @@ pub(super) fn apart(area: &AbsPath, path: &AbsPath) -> bool {
 
 pub(super) fn plain(step: Step) -> Placed {
     Placed { step, at: None }
-}
-
-fn unknown_directory(path: &AbsPath, errno: i32) -> Problem {
-    let errno = Errno::from_raw(errno);
-    let (code, hint) = match errno {
-        Errno::ENOSYS => (
-            Code::KernelTooOld,
-            "Linux 5.15 or newer is needed; in a container, a seccomp profile that allows openat2.",
-        ),
-        _ => (
-            Code::DirectoryUnreachable,
-            "See the error number; the file system may be out of order.",
-        ),
-    };
-    let message = format!("{} could not be looked at.", path.lossy());
-    Problem::new(code, Stage::Host, message)
-        .path(path.bytes())
-        .errno("openat2", errno)
-        .hint(hint)
-}
-
-fn refused_directory(path: &AbsPath, fact: &PathFact, at: &str) -> Problem {
-    let shown = path.lossy();
-    let problem = match fact {
-        PathFact::Missing | PathFact::Failed(_) => Problem::at(
-            Code::NoSuchDirectory,
-            at,
-            format!("{shown} does not exist."),
-        ),
-        PathFact::Denied => Problem::at(
-            Code::DirectoryUnreachable,
-            at,
-            format!("{shown} cannot be reached: a parent cannot be searched."),
-        ),
-        PathFact::Symlink {
-            real: Some(real), ..
-        } => Problem::at(
-            Code::IsSymlink,
-            at,
-            format!(
-                "{shown} is or lies behind a symbolic link to {}.",
-                real.lossy()
-            ),
-        )
-        .hint(format!("Name {} instead.", real.lossy())),
-        PathFact::Symlink { real: None, link } => {
-            let to = String::from_utf8_lossy(link.as_deref().unwrap_or(b"?")).into_owned();
-            Problem::at(
-                Code::IsSymlink,
-                at,
-                format!("{shown} is or lies behind a symbolic link to {to}, which does not exist."),
-            )
-        }
-        PathFact::Directory { .. } | PathFact::File | PathFact::Other => Problem::at(
-            Code::NotADirectory,
-            at,
-            format!("{shown} is not a directory."),
-        ),
-    };
-    problem.path(path.bytes())
 }
