@@ -264,6 +264,23 @@ impl From<ShapeError> for Problem {
     }
 }
 
+const WHOLE: &str = "a whole number that is not negative and not too large";
+
+/// The least whole number without a sign that 64 bits do not hold; one with a sign is refused long before it.
+const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+
+/// What a type expects, in the terms of JSON.
+fn wanted(expected: &dyn de::Expected) -> String {
+    let text = expected.to_string();
+    match text.as_str() {
+        "u64" | "u32" => WHOLE.to_owned(),
+        "f64" => "a number".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "a map" => "an object".to_owned(),
+        _ => text,
+    }
+}
+
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -281,22 +298,33 @@ impl de::Error for ShapeError {
         }
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let (found, hint) = match found {
+        let expected = wanted(expected);
+        let (code, hint) = match found {
             Unexpected::Unit => (
-                "null".to_owned(),
-                Some("Leave the field out to get its default.".to_owned()),
+                Code::WrongType,
+                Some("Leave the field out to get its default."),
             ),
-            other => (other.to_string(), None),
+            // What has more digits than 64 bits hold is read as a decimal.
+            Unexpected::Float(number) if expected == WHOLE && number.abs() >= BEYOND => {
+                (Code::OutOfRange, None)
+            }
+            Unexpected::Float(_) if expected == WHOLE => (
+                Code::WrongType,
+                Some("Write it without a fraction and without an exponent."),
+            ),
+            _ => (Code::WrongType, None),
+        };
+        let found = match found {
+            Unexpected::Unit => "null".to_owned(),
+            other => other.to_string(),
         };
         Self {
-            hint,
-            ..Self::new(
-                Code::WrongType,
-                format!("Expected {expected}, found {found}."),
-            )
+            hint: hint.map(str::to_owned),
+            ..Self::new(code, format!("Expected {expected}, found {found}."))
         }
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = wanted(expected);
         Self::new(
             Code::OutOfRange,
             format!("Expected {expected}, found {found}."),

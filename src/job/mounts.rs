@@ -156,9 +156,9 @@ fn permissions(text: Option<String>, default: u32, at: &str) -> Checked<u32> {
     let Some(text) = text else {
         return Ok(default);
     };
-    let digits = (3..=5).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let digits = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(&text, 8) {
-        Ok(mode) if digits && mode <= 0o7777 => Ok(mode),
+        Ok(mode) if digits => Ok(mode),
         _ => Err(Problem::at(
             if text.is_empty() {
                 Code::Empty

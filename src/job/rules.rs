@@ -163,6 +163,8 @@ pub(super) fn env(spec: spec::EnvSpec) -> Checked<Env> {
                 "The name of a variable cannot hold \"=\".",
             ));
         }
+        // With its equals sign it is one string for execve(2).
+        bounded(bytes.len(), 131_070, &at)?;
         c_string(&Text::from(bytes), &at).map(|_| bytes.to_vec())
     };
     let names = |list: Vec<Text>, at: &str| -> Checked<Vec<Vec<u8>>> {
@@ -367,9 +369,8 @@ pub(super) fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, 
 }
 
 pub(super) fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
-    let nodes = spec.numa_nodes.unwrap_or_default();
     if let Some(path) = spec.directory {
-        if spec.size_bytes.is_some() || spec.inodes.is_some() || !nodes.is_empty() {
+        if spec.size_bytes.is_some() || spec.inodes.is_some() || spec.numa_nodes.is_some() {
             return Err(Problem::at(
                 Code::Contradiction,
                 "/scratch",
@@ -378,6 +379,7 @@ pub(super) fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
         }
         return abs_path(&path, "/scratch/directory").map(Scratch::Disk);
     }
+    let nodes = spec.numa_nodes.unwrap_or_default();
     for (i, &node) in nodes.iter().enumerate() {
         in_range(node.into(), 0, 1023, &format!("/scratch/numa_nodes/{i}"))?;
     }
