@@ -255,6 +255,9 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
             "The host name could not be set.",
         )
         .pointer(Some("/hostname")),
+        Phase::Stdin => Problem::new(Code::FileRefused, Stage::Exec, UNPROTECTED)
+            .hint("\"strict\":false lets the job run all the same; give the data as text, or through a pipe.")
+            .pointer(Some("/stdin/file")),
         Phase::Loopback => Problem::new(
             Code::NetworkRefused,
             Stage::Network,
@@ -556,9 +559,14 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
     }
 }
 
+const UNPROTECTED: &str = "The file for standard input could not be made read-only for the target, which can open it again with the caller's permissions.";
+
 /// The report's entry for a step that was left out or only done in part.
 #[must_use]
 pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
+    if failure.phase == Phase::Stdin {
+        return Some(Notice::new("stdin-unprotected", None, UNPROTECTED));
+    }
     let step = &plan.steps.get(usize::try_from(failure.index).ok()?)?.step;
     if let Step::NewFs { .. } = step {
         return Some(Notice::new(

@@ -44,6 +44,8 @@ numbered! {
         IdMaps = "id-maps",
         /// Setting the host name.
         Hostname = "hostname",
+        /// Standard input from a file.
+        Stdin = "stdin",
         /// Bringing the loopback device up.
         Loopback = "loopback",
         /// A step of the plan.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `terminal` | to type into the caller's terminal, or to leave it unusable |
 //! | `descriptors` | to get at what the caller had open, or a working directory on the other side |
+//! | `input` | to change a file that it was given to read |
 //! | `program` | to overwrite stdbox itself |
 //! | `inspection` | to read, trace, stop, starve or limit the container's init |
 //! | `identity` | capabilities, other ids, other groups |
@@ -46,6 +47,7 @@ mod exhaustion;
 mod faults;
 mod hidden;
 mod identity;
+mod input;
 mod inspection;
 mod ipc;
 mod lifetime;

@@ -8,7 +8,7 @@ use crate::support::{Fresh, Run, run_with, stdbox};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A copy of stdbox that belongs to the caller, in a directory of the caller's.
@@ -51,6 +51,20 @@ impl Own {
             let mut own = Command::new(&self.path);
             std::mem::swap(command, &mut own);
             command
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+        })
+    }
+
+    /// The same with a file open for reading as descriptor 9.
+    fn run_with_9(&self, job: &Value, file: &Path) -> Run {
+        run_with(job.to_string().as_bytes(), &[], |command| {
+            let mut own = Command::new("/bin/sh");
+            std::mem::swap(command, &mut own);
+            command
+                .args(["-c", "exec \"$0\" 9<\"$1\""])
+                .args([&self.path, file])
                 .stdin(std::process::Stdio::piped())
                 .stdout(std::process::Stdio::piped())
                 .stderr(std::process::Stdio::piped());
@@ -164,17 +178,20 @@ fn program_as_standard_input_cannot_be_opened_for_writing() {
     let own = Own::new();
     let script = "for i in $(seq 20); do ( echo x > /proc/self/fd/0 ) 2>/dev/null && echo wrote; done; ( : <> /proc/self/fd/0 ) 2>/dev/null && echo opened; truncate -s 0 /proc/self/fd/0 2>/dev/null && echo emptied; true";
     for mut fields in own.modes() {
-        fields["stdin"] = json!({"file": own.path});
-        let job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/"});
-        let seen = own.run(&with(job, &fields));
-        assert_eq!(seen.exited(0).stdout(), "", "{fields}: {seen}");
-        own.unchanged(&fields.to_string());
+        for stdin in [json!({"file": own.path}), json!({"fd": 9})] {
+            fields["stdin"] = stdin;
+            let job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/"});
+            let seen = own.run_with_9(&with(job, &fields), &own.path);
+            assert_eq!(seen.exited(0).stdout(), "", "{fields}: {seen}");
+            own.unchanged(&fields.to_string());
+        }
     }
     // The same of a copy that nobody runs.
     let other = own.scene.path().join("other");
     fs::copy(&own.path, &other).unwrap();
-    let job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/", "stdin": {"file": other}});
-    assert!(own.run(&job).exited(0).stdout().starts_with("wrote\n"));
+    let job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/", "stdin": {"fd": 9}});
+    let seen = own.run_with_9(&job, &other);
+    assert!(seen.exited(0).stdout().starts_with("wrote\n"), "{seen}");
 }
 
 /// The program lies in a directory that the target may write, or could if it were not for the mode.

@@ -21,10 +21,21 @@ pub(crate) struct Streams {
     pub(crate) stdout: Option<(OwnedFd, u64)>,
     /// The same for standard error.
     pub(crate) stderr: Option<(OwnedFd, u64)>,
-    /// Whether the target's standard input is a named pipe that was opened without waiting for a writer.
-    pub(crate) stdin_is_fifo: bool,
+    /// What the file for standard input is, where it needs more care than a descriptor.
+    pub(crate) stdin: Source,
     /// Descriptors among `child` and the kept ones that are directories: number in the target, path, flags.
     pub(crate) reopen: Vec<(i32, CString, i32)>,
+}
+
+/// What standard input comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Nothing that is still to be opened.
+    Ready,
+    /// A named pipe that was opened without waiting for a writer.
+    Fifo,
+    /// A file of this path, which the target must not be able to write.
+    File(CString),
 }
 
 /// Checks that the caller passed on every descriptor that the job names.
@@ -70,15 +81,30 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
         None => (copy(out.as_raw_fd(), "/stderr")?, None),
         Some(stderr) => output(stderr, "/stderr", &mut truncate)?,
     };
+    // As with one descriptor for both: neither writes over what the other has written.
+    if let (Output::File { .. }, Some(Output::File { .. })) = (&job.stdout, &job.stderr)
+        && fd::same_file(out.as_raw_fd(), err.as_raw_fd())
+    {
+        for (file, at) in [(&out, "/stdout/file"), (&err, "/stderr/file")] {
+            fd::flags(file.as_raw_fd())
+                .and_then(|flags| fd::set_flags(file.as_raw_fd(), flags | libc::O_APPEND))
+                .map_err(|errno| {
+                    let message =
+                        "Both streams go to this file, and it could not be made to append.";
+                    Problem::at(Code::FileRefused, at, message).errno("fcntl", errno)
+                })?;
+        }
+    }
     for (file, at) in truncate {
         nix::unistd::ftruncate(&file, 0).map_err(|errno| {
             Problem::at(Code::FileRefused, at, "The file could not be emptied.")
                 .errno("ftruncate", errno)
         })?;
     }
-    let stdin_is_fifo = matches!(job.stdin, Input::File(_))
-        && fd::status(stdin.as_raw_fd())
-            .is_some_and(|(mode, _)| mode & libc::S_IFMT == libc::S_IFIFO);
+    let source = match job.stdin {
+        Input::File(_) => source(stdin.as_raw_fd()),
+        _ => Source::Ready,
+    };
     let child = [stdin, out, err];
     let mut reopen = Vec::new();
     let streams = (0..).zip(child.iter().map(AsRawFd::as_raw_fd));
@@ -90,9 +116,23 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
         feed,
         stdout,
         stderr,
-        stdin_is_fifo,
+        stdin: source,
         reopen,
     })
+}
+
+fn source(file: i32) -> Source {
+    let kind = fd::status(file).map(|(mode, _)| mode & libc::S_IFMT);
+    match kind {
+        Some(libc::S_IFIFO) => Source::Fifo,
+        Some(libc::S_IFREG) => {
+            // Without the links of the path in the job, which may be those of /proc. A file that has no name any more has a
+            // path that does not exist.
+            let path = fs::read_link(format!("/proc/self/fd/{file}")).unwrap_or_default();
+            Source::File(CString::new(path.into_os_string().into_vec()).unwrap_or_default())
+        }
+        _ => Source::Ready,
+    }
 }
 
 /// How to open again a descriptor that is a directory.

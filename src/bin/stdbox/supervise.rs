@@ -2,7 +2,7 @@
 
 use crate::child::{self, Image};
 use crate::diagnose;
-use crate::streams::Streams;
+use crate::streams::{Source, Streams};
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
@@ -121,7 +121,7 @@ pub(crate) fn run(
     timing: &mut Timing,
 ) -> Outcome {
     let started = process::now_ns();
-    let mut running = match start(plan, streams) {
+    let mut running = match start(job, plan, streams) {
         Ok(running) => running,
         Err(errno) => {
             let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
@@ -155,7 +155,7 @@ pub(crate) fn run(
     running.judge(job, plan, facts, status, rusage)
 }
 
-fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
+fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
     let Streams {
@@ -163,9 +163,10 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         feed,
         stdout,
         stderr,
-        stdin_is_fifo,
+        stdin: source,
         reopen,
     } = streams;
+    let fifo = matches!(source, Source::Fifo);
     let [stdin, out, err] = &ends;
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
@@ -174,7 +175,8 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         records: writer.as_raw_fd(),
         parents_end: reader.as_raw_fd(),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
-        stdin_is_fifo,
+        stdin: source,
+        strict: job.strict,
         reopen,
         argv: process::Pointers::new(&plan.exec.argv),
         envp: process::Pointers::new(&plan.exec.envp),
@@ -207,7 +209,7 @@ fn start(plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         feed: feed.map(|(to, bytes)| (to, bytes, 0)),
         stdout: stdout.map(Capture::new),
         stderr: stderr.map(Capture::new),
-        awaiting_ns: stdin_is_fifo.then(process::now_ns),
+        awaiting_ns: fifo.then(process::now_ns),
         ready_ns: None,
         exited: None,
         failed: None,

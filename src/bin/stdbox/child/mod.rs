@@ -15,7 +15,8 @@ pub(crate) mod probe;
 mod steps;
 mod target;
 
-use crate::sys::{fd, process};
+use crate::streams::Source;
+use crate::sys::{fd, mount, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
@@ -33,8 +34,10 @@ pub(crate) struct Image {
     pub(crate) parents_end: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
-    /// Whether standard input is a named pipe, whose writer is still to be waited for.
-    pub(crate) stdin_is_fifo: bool,
+    /// What is still to be done about standard input.
+    pub(crate) stdin: Source,
+    /// Whether what can be done only in part fails.
+    pub(crate) strict: bool,
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
     #[expect(
         clippy::disallowed_types,
@@ -99,8 +102,15 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
         process::new_session_keyring().map_err(fault(Phase::Session, 0, Call::KeyCtl))?;
     }
-    if image.stdin_is_fifo {
-        await_writer(image)?;
+    match &image.stdin {
+        Source::Ready => {}
+        Source::Fifo => await_writer(image)?,
+        Source::File(path) => match protect(image, path) {
+            Err(failure) if !image.strict => {
+                say(image, Record::Skipped(failure)).map_err(fault(Phase::Stdin, 0, Call::Write))?
+            }
+            done => done?,
+        },
     }
     // Only now: the files of the id maps belong to the process as long as it can be dumped.
     let umask = process::umask(0);
@@ -177,6 +187,44 @@ fn await_writer(image: &Image) -> Done {
     };
     fd::dup_onto(opened, stdin).map_err(fault(Phase::Descriptors, 0, Call::Dup))?;
     fd::close(opened);
+    Ok(())
+}
+
+/// Opens the file again through a read-only mount of its own, which exists only here. What it was opened through is a mount of
+/// the host, and whose file it is could open it again through /proc/self/fd and write it, or change its mode as it is.
+fn protect(image: &Image, path: &CStr) -> Done {
+    let failed = |call| fault(Phase::Stdin, 0, call);
+    let [stdin, ..] = image.streams;
+    let mount = mount::clone_tree(libc::AT_FDCWD, path, false).map_err(failed(Call::OpenTree))?;
+    if !fd::same_file(mount, stdin) {
+        // Another one has the name by now.
+        return Err(failed(Call::OpenTree)(Errno::ESTALE));
+    }
+    let attributes = mount::ATTR_RDONLY | mount::ATTR_NOSUID | mount::ATTR_NODEV;
+    mount::restrict(mount, c"", attributes).map_err(failed(Call::MountSetAttr))?;
+    let mut link = [0; steps::LINK];
+    match fd::open(
+        libc::AT_FDCWD,
+        steps::link_to(mount, &mut link),
+        libc::O_RDONLY,
+        0,
+    ) {
+        Ok(opened) => {
+            fd::dup_onto(opened, stdin).map_err(failed(Call::Dup))?;
+            fd::close(opened);
+        }
+        // A file that only the parent's privileges can open: so the target cannot either, if not for writing.
+        Err(Errno::EACCES) => {
+            let mut link = [0; steps::LINK];
+            let path = steps::link_to(stdin, &mut link);
+            if let Ok(writable) = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0) {
+                fd::close(writable);
+                return Err(failed(Call::Open)(Errno::EACCES));
+            }
+        }
+        Err(errno) => return Err(failed(Call::Open)(errno)),
+    }
+    fd::close(mount);
     Ok(())
 }
 

@@ -222,6 +222,15 @@ pub(crate) fn status(fd: c_int) -> Option<(u32, bool)> {
     Some((found.stx_mode.into(), mount))
 }
 
+/// Whether two descriptors stand for one file, through whatever mounts.
+pub(crate) fn same_file(one: c_int, other: c_int) -> bool {
+    let identity = |fd| {
+        let found = statx(fd, c"", libc::AT_EMPTY_PATH, libc::STATX_INO)?;
+        Some((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
+    };
+    identity(one).is_some_and(|found| identity(other) == Some(found))
+}
+
 fn statx(at: c_int, path: &CStr, flags: c_int, mask: c_uint) -> Option<libc::statx> {
     let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `path` ends in NUL, and `answer` has room for the structure that the kernel writes.
