@@ -276,13 +276,22 @@ impl Rlimit {
     }
 }
 
-/// What the job's meaning depends on beside the job: where its JSON came from and where the report goes.
+/// What the job's meaning depends on beside the job: the descriptors of the caller that its JSON comes from and the report goes
+/// to, which therefore cannot belong to the target. `None` is a file that only stdbox has open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Channels {
-    /// The job was read from stdin, which therefore cannot belong to the target.
-    pub spec_on_stdin: bool,
-    /// The report is written to stdout, which therefore cannot belong to the target.
-    pub report_on_stdout: bool,
+    /// Where the job was read from; 0 is stdin.
+    pub spec: Option<i32>,
+    /// Where the report is written to; 1 is stdout.
+    pub report: Option<i32>,
+}
+
+impl Channels {
+    /// How stdbox is started without options.
+    pub const STANDARD: Self = Self {
+        spec: Some(0),
+        report: Some(1),
+    };
 }
 
 type Checked<T> = Result<T, Problem>;
@@ -346,7 +355,9 @@ impl Job {
             stderr: match spec.stderr {
                 Some(WordOr::Word(spec::ErrorWord::Stdout)) => None,
                 Some(WordOr::Word(spec::ErrorWord::Null)) => Some(Output::Null),
-                Some(WordOr::Word(spec::ErrorWord::Inherit)) => Some(Output::Fd(2)),
+                Some(WordOr::Word(spec::ErrorWord::Inherit)) => {
+                    Some(Output::Fd(own(2, "/stderr", channels)?))
+                }
                 Some(WordOr::Object(object)) => Some(output_object(object, "/stderr", channels)?),
                 None => Some(Output::Capture(DEFAULT_CAPTURE)),
             },
@@ -378,7 +389,7 @@ impl Job {
             limits: limits(&spec.limits.unwrap_or_default())?,
             seccomp: seccomp(spec.seccomp)?,
             capabilities: kept,
-            fds: fds(spec.fds.unwrap_or_default())?,
+            fds: fds(spec.fds.unwrap_or_default(), channels)?,
             init: spec.init.unwrap_or(true),
             strict: spec.strict.unwrap_or(false),
             id: spec.id,

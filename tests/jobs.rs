@@ -134,22 +134,38 @@ fn word_or_field_that_is_unknown_is_refused_with_a_suggestion() {
 }
 
 #[test]
-fn stream_that_the_job_or_the_report_needs_is_refused() {
-    let both = Channels {
-        spec_on_stdin: true,
-        report_on_stdout: true,
+fn descriptor_that_the_job_or_the_report_needs_is_refused() {
+    let elsewhere = Channels {
+        spec: Some(8),
+        report: Some(9),
     };
-    for (text, at) in [
-        (r#"{"argv":["a"],"stdin":"inherit"}"#, "/stdin"),
-        (r#"{"argv":["a"],"stdin":{"fd":0}}"#, "/stdin/fd"),
-        (r#"{"argv":["a"],"stdout":"inherit"}"#, "/stdout"),
-        (r#"{"argv":["a"],"stdout":{"fd":1}}"#, "/stdout/fd"),
-        (r#"{"argv":["a"],"stderr":{"fd":1}}"#, "/stderr/fd"),
+    let on_stderr = Channels {
+        spec: None,
+        report: Some(2),
+    };
+    let (both, twice) = (Channels::STANDARD, Code::Contradiction);
+    for (channels, fields, code, at) in [
+        (both, r#""stdin":"inherit""#, twice, "/stdin"),
+        (both, r#""stdin":{"fd":0}"#, twice, "/stdin/fd"),
+        (both, r#""stdin":{"fd":1}"#, twice, "/stdin/fd"),
+        (both, r#""stdout":"inherit""#, twice, "/stdout"),
+        (both, r#""stdout":{"fd":1}"#, twice, "/stdout/fd"),
+        (both, r#""stdout":{"fd":0}"#, twice, "/stdout/fd"),
+        (both, r#""stderr":{"fd":1}"#, twice, "/stderr/fd"),
+        (on_stderr, r#""stderr":"inherit""#, twice, "/stderr"),
+        (on_stderr, r#""stderr":{"fd":2}"#, twice, "/stderr/fd"),
+        (on_stderr, r#""stdout":{"fd":2}"#, twice, "/stdout/fd"),
+        (elsewhere, r#""stdin":{"fd":8}"#, twice, "/stdin/fd"),
+        (elsewhere, r#""stdout":{"fd":9}"#, twice, "/stdout/fd"),
+        (elsewhere, r#""stderr":{"fd":9}"#, twice, "/stderr/fd"),
+        (elsewhere, r#""fds":[7,9]"#, Code::BadDescriptor, "/fds/1"),
+        (elsewhere, r#""fds":[8]"#, Code::BadDescriptor, "/fds/0"),
     ] {
-        let problem = refused(text.as_bytes(), both);
+        let text = format!(r#"{{"argv":["a"],{fields}}}"#);
+        let problem = refused(text.as_bytes(), channels);
         assert_eq!(
             (problem.code, problem.at.as_deref()),
-            (Code::Contradiction, Some(at)),
+            (code, Some(at)),
             "{text}"
         );
         assert!(problem.hint.is_some(), "{text}");
@@ -352,14 +368,7 @@ fn job_at_the_borders_of_every_range_is_accepted() {
 
 #[test]
 fn job_with_nothing_but_a_command_gets_the_defaults() {
-    let job = Job::from_slice(
-        br#"{"argv":["a"]}"#,
-        Channels {
-            spec_on_stdin: true,
-            report_on_stdout: true,
-        },
-    )
-    .unwrap();
+    let job = Job::from_slice(br#"{"argv":["a"]}"#, Channels::STANDARD).unwrap();
     let modes: Vec<_> = job
         .directories
         .iter()

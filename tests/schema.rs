@@ -160,13 +160,7 @@ fn every_example_is_accepted_by_schema_and_parser() {
             Vec::<String>::new(),
             "{name}"
         );
-        if let Err(problem) = Job::from_slice(
-            &bytes,
-            Channels {
-                spec_on_stdin: true,
-                report_on_stdout: true,
-            },
-        ) {
+        if let Err(problem) = Job::from_slice(&bytes, Channels::STANDARD) {
             panic!("{name}: {problem:?}");
         }
     }

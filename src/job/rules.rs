@@ -216,20 +216,9 @@ pub(super) fn input(
     spec: Option<WordOr<spec::InputWord, spec::InputObject>>,
     channels: Channels,
 ) -> Checked<Input> {
-    let taken = |at: &str| {
-        Problem::at(
-            Code::Contradiction,
-            at,
-            "The job itself is read from stdin, so the target cannot have it.",
-        )
-        .hint("Give the job with --spec FILE or --spec-fd N.")
-    };
     match spec {
         None | Some(WordOr::Word(spec::InputWord::Null)) => Ok(Input::Null),
-        Some(WordOr::Word(spec::InputWord::Inherit)) if channels.spec_on_stdin => {
-            Err(taken("/stdin"))
-        }
-        Some(WordOr::Word(spec::InputWord::Inherit)) => Ok(Input::Fd(0)),
+        Some(WordOr::Word(spec::InputWord::Inherit)) => own(0, "/stdin", channels).map(Input::Fd),
         Some(WordOr::Object(o)) => {
             let given = [
                 o.text.is_some(),
@@ -248,21 +237,27 @@ pub(super) fn input(
                 return file_path(&path, "/stdin/file").map(Input::File);
             }
             let fd = descriptor(o.fd.unwrap_or(0), "/stdin/fd")?;
-            if fd == 0 && channels.spec_on_stdin {
-                return Err(taken("/stdin/fd"));
-            }
-            Ok(Input::Fd(fd))
+            own(fd, "/stdin/fd", channels).map(Input::Fd)
         }
     }
 }
 
-fn stdout_taken(at: &str) -> Problem {
-    Problem::at(
-        Code::Contradiction,
-        at,
-        "The report is written to stdout, so the target cannot have it.",
-    )
-    .hint("Send the report elsewhere with --report FILE or --report-fd N.")
+/// A descriptor that the target gets, unless stdbox needs it itself.
+pub(super) fn own(fd: i32, at: &str, channels: Channels) -> Checked<i32> {
+    let taken = |message, hint| Err(Problem::at(Code::Contradiction, at, message).hint(hint));
+    if channels.spec == Some(fd) {
+        taken(
+            format!("The job itself is read from descriptor {fd}, so the target cannot have it."),
+            "Give the job with --spec FILE or --spec-fd N.",
+        )
+    } else if channels.report == Some(fd) {
+        taken(
+            format!("The report is written to descriptor {fd}, so the target cannot have it."),
+            "Send the report elsewhere with --report FILE or --report-fd N.",
+        )
+    } else {
+        Ok(fd)
+    }
 }
 
 pub(super) fn output(
@@ -274,10 +269,7 @@ pub(super) fn output(
     match spec {
         None => Ok(Output::Capture(DEFAULT_CAPTURE)),
         Some(WordOr::Word(spec::OutputWord::Null)) => Ok(Output::Null),
-        Some(WordOr::Word(spec::OutputWord::Inherit)) if channels.report_on_stdout => {
-            Err(stdout_taken(at))
-        }
-        Some(WordOr::Word(spec::OutputWord::Inherit)) => Ok(Output::Fd(fd)),
+        Some(WordOr::Word(spec::OutputWord::Inherit)) => own(fd, at, channels).map(Output::Fd),
         Some(WordOr::Object(object)) => output_object(object, at, channels),
     }
 }
@@ -318,10 +310,7 @@ pub(super) fn output_object(
     }
     let at = format!("{at}/fd");
     let fd = descriptor(o.fd.unwrap_or(0), &at)?;
-    if fd == 1 && channels.report_on_stdout {
-        return Err(stdout_taken(&at));
-    }
-    Ok(Output::Fd(fd))
+    own(fd, &at, channels).map(Output::Fd)
 }
 
 pub(super) fn named(directories: Option<&spec::Directories>, path: &AbsPath) -> bool {
@@ -503,7 +492,7 @@ pub(super) fn limits(spec: &spec::LimitsSpec) -> Checked<Limits> {
     })
 }
 
-pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
+pub(super) fn fds(list: Vec<u32>, channels: Channels) -> Checked<Vec<i32>> {
     let mut fds = Vec::with_capacity(list.len());
     for (i, fd) in list.into_iter().enumerate() {
         let at = format!("/fds/{i}");
@@ -515,6 +504,10 @@ pub(super) fn fds(list: Vec<u32>) -> Checked<Vec<i32>> {
                 "0, 1 and 2 have fields of their own: stdin, stdout, stderr.",
             ));
         }
+        own(fd, &at, channels).map_err(|problem| Problem {
+            code: Code::BadDescriptor,
+            ..problem
+        })?;
         if fds.contains(&fd) {
             return Err(Problem::at(
                 Code::Contradiction,

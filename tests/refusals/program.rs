@@ -41,10 +41,7 @@ fn wrong_job_of_each_kind_is_reported_with_status_2_and_starts_nothing() {
         kinds.entry((&row.fault, row.code.as_str())).or_insert(row);
     }
     assert!(kinds.len() > 40, "{}", kinds.len());
-    let channels = Channels {
-        spec_on_stdin: true,
-        report_on_stdout: true,
-    };
+    let channels = Channels::STANDARD;
     for row in kinds.values() {
         let named = row.job.replacen('{', "{\"id\":\"an id\",", 1);
         let named = if row.site == "/id" { &row.job } else { &named };

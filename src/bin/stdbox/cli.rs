@@ -36,6 +36,17 @@ pub(crate) enum Place {
     Fd(i32),
 }
 
+impl Place {
+    /// The descriptor of the caller that it is.
+    pub(crate) const fn number(&self, standard: i32) -> Option<i32> {
+        match self {
+            Self::Standard => Some(standard),
+            Self::File(_) => None,
+            Self::Fd(number) => Some(*number),
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Command {

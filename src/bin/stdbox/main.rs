@@ -198,8 +198,8 @@ fn serve(options: &Options, work: Work) -> ExitCode {
         Err(error) => return undelivered(&error),
     };
     let channels = Channels {
-        spec_on_stdin: matches!(options.spec, Place::Standard | Place::Fd(0)),
-        report_on_stdout: matches!(options.report, Place::Standard | Place::Fd(1)),
+        spec: options.spec.number(0),
+        report: options.report.number(1),
     };
     let mut record = Record::default();
     let bytes = read_job(&options.spec);
@@ -272,12 +272,37 @@ fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(4096);
     let most = json::MAX_BYTES as u64 + 1;
     source
-        .and_then(|source| source.take(most).read_to_end(&mut bytes))
+        .and_then(|source| read_all(&mut source.take(most), &mut bytes))
         .map_err(refuse)?;
     if bytes.len() > json::MAX_BYTES {
         Err(json::too_large())
     } else {
         Ok(bytes)
+    }
+}
+
+/// Reads all of it, and waits for the writer also where the caller's end of a pipe was made not to wait.
+fn read_all(source: &mut io::Take<File>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        match source.read_to_end(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                await_end(source.get_ref(), libc::POLLIN)?;
+            }
+            read => return read.map(drop),
+        }
+    }
+}
+
+/// Waits until there is something to do at this end of a pipe.
+fn await_end(end: &File, events: i16) -> io::Result<()> {
+    let mut ends = [libc::pollfd {
+        fd: end.as_raw_fd(),
+        events,
+        revents: 0,
+    }];
+    match fd::poll(&mut ends, None) {
+        Ok(()) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -289,15 +314,7 @@ fn deliver(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut room = [libc::pollfd {
-                    fd: to.as_raw_fd(),
-                    events: libc::POLLOUT,
-                    revents: 0,
-                }];
-                match fd::poll(&mut room, None) {
-                    Ok(()) | Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
+                await_end(to, libc::POLLOUT)?;
             }
             Err(error) => return Err(error),
         }
