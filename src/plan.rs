@@ -8,6 +8,7 @@ mod config;
 mod devices;
 mod exec;
 mod filter;
+mod foreign;
 mod mounts;
 mod named;
 mod overlay;
@@ -356,6 +357,20 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     while let Some(path) = way {
         way = path.parent();
         questions.push(Question::Path(path));
+    }
+    if overlay {
+        // An overlay begins at the directories of the root, if not below them; what is asked in vain costs three calls.
+        let below = |path: &AbsPath| path.parent().is_some_and(|parent| !parent.is_root());
+        for place in foreign::places_of_others(job, caller) {
+            let mut at = Some(place).filter(below);
+            while let Some(path) = at {
+                at = path.parent().filter(below);
+                let question = Question::Path(path);
+                if !questions.contains(&question) {
+                    questions.push(question);
+                }
+            }
+        }
     }
     if overlay || root == Mode::Hidden {
         questions.push(Question::Mounts);

@@ -8,7 +8,7 @@
 //! attached, parents first; and a new root is entered.
 
 use super::{
-    At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, config, devices, mounts, system,
+    At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, config, devices, foreign, mounts, system,
 };
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch, deciding};
@@ -246,6 +246,7 @@ impl<'a> Builder<'a> {
         if let Some(cwd) = self.job.cwd.as_ref().or(self.facts.caller.cwd.as_ref()) {
             self.way_to(cwd);
         }
+        foreign::temporary(self);
         system::lxcfs(self);
         system::run_shm(self);
         let home = config::configuration(self);

@@ -15,6 +15,7 @@ mod bare;
 mod common;
 mod defaults;
 mod descriptors;
+mod foreign;
 mod fuse;
 mod global;
 mod host;
