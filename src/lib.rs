@@ -64,5 +64,6 @@ pub mod problem;
 pub mod profile;
 pub mod report;
 pub mod spec;
+pub mod subid;
 pub mod text;
 pub mod wire;
