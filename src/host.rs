@@ -4,6 +4,7 @@
 //! and a test writes a host as a literal.
 
 use crate::mountinfo::MountTable;
+use crate::subid::IdRange;
 use crate::text::AbsPath;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -27,6 +28,8 @@ pub enum Question {
     TmpfsXattr,
     /// The kernel's release.
     Kernel,
+    /// Which ids the caller has beside its own.
+    Ids,
 }
 
 /// A directory with more entries is not copied in place of an overlay.
@@ -127,6 +130,24 @@ pub struct Caller {
     pub environ: Vec<Vec<u8>>,
 }
 
+/// The ids that the caller has. Of each pair the first is about users, the second about groups.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IdFacts {
+    /// Whether it has CAP_SETUID, CAP_SETGID and CAP_SETFCAP, so that all ids of its user namespace are its to map.
+    pub privileged: bool,
+    /// The ids that there are in its user namespace.
+    pub existing: [Vec<IdRange>; 2],
+    /// What /etc/subuid and /etc/subgid give it.
+    pub subordinate: [Vec<IdRange>; 2],
+    /// The name by which they know it; its number where it has none.
+    pub name: String,
+    /// newuidmap(1) and newgidmap(1), where they are installed.
+    pub helpers: [Option<AbsPath>; 2],
+    /// Whom the kernel's global settings belong to, user and group, as they are seen here. Where the real root has no id
+    /// here, this is the number that stands for all such ids; an id of the same number is then taken for it.
+    pub settings_owner: (u32, u32),
+}
+
 /// All answers so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HostFacts {
@@ -148,6 +169,8 @@ pub struct HostFacts {
     pub tmpfs_xattr: Option<bool>,
     /// The kernel's release, as uname(2) names it.
     pub kernel: Option<String>,
+    /// Which ids the caller has.
+    pub ids: Option<IdFacts>,
     /// The disk scratch that was made for the job: where, and whether it holds `user.*` attributes.
     pub disk_scratch: Option<(AbsPath, bool)>,
 }
@@ -165,6 +188,7 @@ impl HostFacts {
             Question::Stackable(path) => self.stackable.contains_key(path),
             Question::TmpfsXattr => self.tmpfs_xattr.is_some(),
             Question::Kernel => self.kernel.is_some(),
+            Question::Ids => self.ids.is_some(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::json;
 use crate::problem::{Code, Problem};
 use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
-use crate::spec::{self, Dev, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
+use crate::spec::{self, Dev, IdMap, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
 use crate::text::AbsPath;
 pub use mounts::MAX_LOWER;
 pub(crate) use mounts::in_proc;
@@ -216,6 +216,8 @@ pub struct User {
     pub group: String,
     /// Home directory; `None` keeps the caller's HOME.
     pub home: Option<AbsPath>,
+    /// Which other ids there are.
+    pub map: IdMap,
 }
 
 /// A system call filter.

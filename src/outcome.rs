@@ -304,7 +304,9 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
     problem.errno(failure.call.name(), errno)
 }
 
-fn identity(errno: Errno, host: &Diagnosis) -> Problem {
+/// Why the id maps could not be written.
+#[must_use]
+pub fn identity(errno: Errno, host: &Diagnosis) -> Problem {
     match errno {
         Errno::ENOENT => Problem::new(Code::ProcMissing, Stage::Identity, "There is no /proc to write the id maps through.")
             .path(b"/proc")

@@ -9,6 +9,7 @@ mod devices;
 mod exec;
 mod filter;
 mod foreign;
+mod ids;
 mod mounts;
 mod named;
 mod overlay;
@@ -20,13 +21,14 @@ mod tree;
 use crate::capability::Capabilities;
 use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit, Seccomp};
-use crate::problem::{Code, Notice, Problem};
-use crate::spec::Mode;
+use crate::problem::{Notice, Problem};
+use crate::spec::{IdMap, Mode};
 use crate::text::AbsPath;
 use std::ffi::CString;
 
 pub use exec::{ExecImage, Lookup};
 pub use filter::Filter;
+pub use ids::caller_range;
 
 /// A descriptor that one step opens and later ones use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -251,13 +253,26 @@ pub struct Placed {
     pub at: Option<String>,
 }
 
-/// The names of the id maps' files and what is written into them.
+/// What is written into the files of the id maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdMaps {
-    /// `/proc/self/uid_map`
+    /// `/proc/PID/uid_map`
     pub uid: Vec<u8>,
-    /// `/proc/self/gid_map`
+    /// `/proc/PID/gid_map`
     pub gid: Vec<u8>,
+    /// Who may do it.
+    pub writer: MapWriter,
+}
+
+/// Who writes the id maps of a user namespace (user_namespaces(7), "Defining user and group ID mappings").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MapWriter {
+    /// The first process of the namespace, for its own ids; it gives up setgroups(2) first.
+    Itself,
+    /// A process of the namespace around, which has the capabilities for it.
+    Outside,
+    /// newuidmap(1) and newgidmap(1), started by the namespace around.
+    Helpers([AbsPath; 2]),
 }
 
 /// Capabilities, in user and mount namespaces of the target's own, where the container's mounts are locked
@@ -385,6 +400,9 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if filter::needs_kernel(job) {
         questions.push(Question::Kernel);
     }
+    if job.user.map == IdMap::Range {
+        questions.push(Question::Ids);
+    }
     questions
 }
 
@@ -393,16 +411,16 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 /// # Errors
 /// [`NoPlan::Ask`] as long as facts are missing; else the reason why this host cannot run the job.
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
-    let mut tree = tree::build(job, facts)?;
+    let ids = ids::ids(job, facts)?;
+    let mut tree = tree::build(job, facts, &ids)?;
     let caller = &facts.caller;
-    let kept = kept(job, tree.names_held)?;
+    let kept = ids.kept(job, tree.names_held)?;
+    let mut degraded = ids.degraded;
+    degraded.append(&mut tree.degraded);
     Ok(Plan {
         own_network: !job.host_network,
-        closed_cgroups: facts.caller.real_root,
-        id_maps: IdMaps {
-            uid: format!("{} {} 1\n", job.user.uid, caller.uid).into_bytes(),
-            gid: format!("{} {} 1\n", job.user.gid, caller.gid).into_bytes(),
-        },
+        closed_cgroups: ids.real_root,
+        id_maps: ids.maps,
         nested_namespaces: !tree.names_held,
         kept,
         hostname: job
@@ -424,7 +442,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         fds: job.fds.clone(),
         init: job.init,
         warnings: tree.warnings,
-        degraded: tree.degraded,
+        degraded,
     })
 }
 
@@ -436,25 +454,4 @@ fn rlimits(job: &Job, caller: &Caller) -> Vec<(Rlimit, u64)> {
         _ => (limit, value),
     };
     job.limits.rlimits.iter().map(set).collect()
-}
-
-fn kept(job: &Job, names_held: bool) -> Result<Option<Kept>, NoPlan> {
-    if job.capabilities.is_empty() {
-        return Ok(None);
-    }
-    if names_held {
-        let message = "A directory inside a full-access one has another mode; so that it keeps its name, the job can make no user namespaces, and capabilities need one.";
-        let problem = Problem::at(Code::Contradiction, "/capabilities", message);
-        return Err(problem
-            .hint("Give the directory around it another mode than full-access, or keep no capabilities.")
-            .into());
-    }
-    let map = |id: u32| format!("{id} {id} 1\n").into_bytes();
-    Ok(Some(Kept {
-        capabilities: job.capabilities,
-        id_maps: IdMaps {
-            uid: map(job.user.uid),
-            gid: map(job.user.gid),
-        },
-    }))
 }

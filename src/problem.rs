@@ -115,6 +115,10 @@ kebab! {
         MountTableChanged = "mount-table-changed",
         /// The user or group id could not be mapped.
         IdentityRefused = "identity-refused",
+        /// The caller has no other id than its own.
+        NoIdRange = "no-id-range",
+        /// newuidmap or newgidmap is missing, or does not do its work.
+        IdMapHelper = "id-map-helper",
         /// The network could not be set up.
         NetworkRefused = "network-refused",
         /// The scratch space could not be made.

@@ -118,6 +118,8 @@ numbered! {
         Socket = "socket",
         /// ioctl(2)
         Ioctl = "ioctl",
+        /// pipe2(2)
+        Pipe = "pipe2",
         /// clone3(2)
         Clone = "clone3",
         /// prctl(2)

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use host::FakeHost;
 use stdbox::job::{Channels, Job};
-use stdbox::plan::Plan;
+use stdbox::plan::{IdMaps, MapWriter, Plan};
 use stdbox::problem::{Notice, Problem};
 use stdbox::spec::Mode;
 use view::Sight;
@@ -34,6 +34,21 @@ fn notice(kind: &str, notice: &Notice) -> String {
     format!("{kind} {} {}\n", notice.code, path.escape_debug())
 }
 
+/// The id maps, if there is more to them than the target's ids.
+fn maps(kind: &str, maps: &IdMaps) -> String {
+    let joined = |map: &[u8]| String::from_utf8_lossy(map).trim_end().replace('\n', ", ");
+    let writer = match &maps.writer {
+        MapWriter::Itself => return String::new(),
+        MapWriter::Outside => "outside".to_owned(),
+        MapWriter::Helpers(both) => format!("{} {}", both[0].lossy(), both[1].lossy()),
+    };
+    format!(
+        "{kind}uids {}\n{kind}gids {}\n{kind}writer {writer}\n",
+        joined(&maps.uid),
+        joined(&maps.gid)
+    )
+}
+
 /// What a reviewer wants to see: the steps, and what is not in them.
 fn show_plan(plan: &Plan) -> String {
     let mut text = String::new();
@@ -45,6 +60,10 @@ fn show_plan(plan: &Plan) -> String {
         text.push_str(&format!("{i:02} {}{at}\n", placed.step));
     }
     text.push('\n');
+    text.push_str(&maps("", &plan.id_maps));
+    if let Some(kept) = &plan.kept {
+        text.push_str(&maps("kept-", &kept.id_maps));
+    }
     text.push_str(&format!("cwd {}\n", plan.cwd.lossy()));
     text.push_str(&match plan.scratch {
         Some(slot) => format!("scratch #{}\n", slot.0),

@@ -367,6 +367,16 @@ fn job_at_the_borders_of_every_range_is_accepted() {
 }
 
 #[test]
+fn job_with_a_range_of_ids_says_so_when_it_is_written_back() {
+    for map in ["single", "range"] {
+        let text = json!({"argv": ["a"], "user": {"map": map}}).to_string();
+        let job = Job::from_slice(text.as_bytes(), Channels::default()).unwrap();
+        let normal = serde_json::to_value(job.normalised()).unwrap();
+        assert_eq!(normal["user"]["map"], map);
+    }
+}
+
+#[test]
 fn job_with_nothing_but_a_command_gets_the_defaults() {
     let job = Job::from_slice(br#"{"argv":["a"]}"#, Channels::STANDARD).unwrap();
     let modes: Vec<_> = job

@@ -2,7 +2,7 @@
 
 use super::{Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION};
 use crate::spec::filter::SeccompWord;
-use crate::spec::{self, IdMap, Inherit, Lxcfs, MountType, Network, Spec, WordOr};
+use crate::spec::{self, Inherit, Lxcfs, MountType, Network, Spec, WordOr};
 use crate::text::Text;
 
 impl Job {
@@ -118,7 +118,7 @@ impl Job {
                 name: Some(self.user.name.clone()),
                 group: Some(self.user.group.clone()),
                 home: self.user.home.as_ref().map(|path| Text::from(path.bytes())),
-                map: Some(IdMap::Single),
+                map: Some(self.user.map),
             }),
             hostname: self.hostname.clone(),
             network: Some(if self.host_network {

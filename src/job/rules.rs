@@ -23,12 +23,6 @@ const MAX_CAPTURE: u64 = 1 << 30;
 pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
     let limits = spec.limits.clone().unwrap_or_default();
     let asked = [
-        (
-            spec.user
-                .as_ref()
-                .is_some_and(|user| user.map == Some(IdMap::Range)),
-            "/user/map",
-        ),
         (limits.cpu_time_ms.is_some(), "/limits/cpu_time_ms"),
         (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
         (limits.processes.is_some(), "/limits/processes"),
@@ -442,6 +436,7 @@ pub(super) fn user(spec: spec::UserSpec, system_config: bool) -> Checked<User> {
             None => system_config.then(|| AbsPath::fixed("/home").join(name.as_bytes())),
         },
         name,
+        map: spec.map.unwrap_or(IdMap::Single),
     })
 }
 

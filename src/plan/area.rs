@@ -279,7 +279,7 @@ impl Builder<'_> {
         let attributes = Attributes {
             read_only: mode != Mode::FullAccess,
             no_suid: true,
-            no_dev: !below("/dev") || self.facts.caller.real_root,
+            no_dev: !below("/dev") || self.real_root,
             no_exec: below("/sys") || self.is_sysfs(&from),
         };
         let restrict = Step::Restrict {

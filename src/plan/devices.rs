@@ -149,7 +149,7 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
     if !named(b, &shm) && b.is_directory(&shm) {
         b.hide(&shm, b.memory, 0o1777);
     }
-    if b.facts.caller.real_root {
+    if b.real_root {
         // The real root may open every device file that it can see, so it sees the harmless ones only.
         for name in NODES {
             let path = dev.join(name.to_bytes());
@@ -176,7 +176,7 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
             });
             b.mount(slot, &ptmx);
         }
-        let message = "stdbox was started by the real root, so the host's device files other than the usual harmless ones cannot be opened.";
+        let message = "The target can have the real root's id outside, so the host's device files other than the usual harmless ones cannot be opened.";
         b.degraded
             .push(Notice::new("devices-closed", Some(b"/dev"), message));
     }

@@ -194,7 +194,7 @@ const SETTINGS: [&[u8]; 12] = [
 /// does not mean these. A job that names the very mount gets what it says.
 pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
     let mut modes = b.directories.values().map(|directory| directory.mode);
-    if !b.facts.caller.real_root || !modes.any(|mode| mode == Mode::FullAccess) {
+    if !b.real_root || !modes.any(|mode| mode == Mode::FullAccess) {
         return;
     }
     let Some(table) = b.table() else { return };
@@ -216,7 +216,7 @@ pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
 
 /// The same in a directory that the real root shows at another place and may write.
 pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath> {
-    if !b.facts.caller.real_root {
+    if !b.real_root {
         return Vec::new();
     }
     let Some(table) = b.table() else {
@@ -341,11 +341,13 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     b.attach_step(fresh(slot, false));
     b.mount(slot, &AbsPath::fixed("/proc"));
     // To the real root procfs gives the kernel's global settings by its uid alone.
-    let real_root = b.facts.caller.real_root;
-    let hardened = real_root && b.job.proc == ProcMode::Fresh;
-    // The files of an init that cannot be dumped belong to the real root too.
-    let init = (real_root && b.job.init).then_some("/proc/1");
-    let global = GLOBAL_SETTINGS.into_iter().filter(|_| hardened);
+    let (real_root, owns_init) = (b.real_root, b.owns_init);
+    let hardened = owns_init && b.job.proc == ProcMode::Fresh;
+    // The files of an init that cannot be dumped belong to a root too.
+    let init = (owns_init && b.job.init).then_some("/proc/1");
+    let global = GLOBAL_SETTINGS
+        .into_iter()
+        .filter(|_| hardened && real_root);
     for path in global.chain(init).map(AbsPath::fixed) {
         let slot = b.slot();
         let from = b.inside(&path);
@@ -366,15 +368,20 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     for (slot, path) in over {
         b.mount(slot, &path);
     }
-    if covered || real_root {
+    if covered || owns_init {
         // The kernel lets a nested container mount procfs only where an instance without anything over it exists, and
         // read-only if that is.
         let slot = b.slot();
         b.attach_step(fresh(slot, hardened));
         b.mount(slot, &AbsPath::fixed("/proc/1/ns"));
     }
+    if owns_init && !real_root && b.job.proc == ProcMode::Nestable {
+        let message = "A process of the container can have the id that owns init's files, so with \"proc\":\"nestable\" it can write those in /proc/1.";
+        b.warnings
+            .push(Notice::new("proc-exposed", Some(b"/proc"), message));
+    }
     if real_root && b.job.proc == ProcMode::Nestable {
-        let message = "stdbox was started by the real root, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys, and init's in /proc/1.";
+        let message = "The target can have the real root's id outside, so with \"proc\":\"nestable\" the target can write the kernel's global settings in /proc/sys, and init's in /proc/1.";
         b.warnings
             .push(Notice::new("proc-exposed", Some(b"/proc"), message));
     }

@@ -7,6 +7,7 @@
 //! ("prepare"). Then either the host's tree is restricted in place, or a new root is put over it; the prepared mounts are
 //! attached, parents first; and a new root is entered.
 
+use super::ids::Ids;
 use super::{
     At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, config, devices, foreign, mounts, system,
 };
@@ -82,6 +83,10 @@ pub(super) struct Builder<'a> {
     pub(super) facts: &'a HostFacts,
     /// The directory of the host that the container's `/` stands for.
     pub(super) base: AbsPath,
+    /// Whether some process of the container can be the real root.
+    pub(super) real_root: bool,
+    /// Whether some process of the container can be the owner of init's files in /proc.
+    pub(super) owns_init: bool,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
     pub(super) asks: BTreeSet<Question>,
     pub(super) slots: usize,
@@ -124,8 +129,8 @@ pub(super) struct Builder<'a> {
     pub(super) degraded: Vec<Notice>,
 }
 
-pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
-    let mut b = Builder::new(job, facts);
+pub(super) fn build(job: &Job, facts: &HostFacts, ids: &Ids) -> Result<Tree, NoPlan> {
+    let mut b = Builder::new(job, facts, ids);
     b.another_root()?;
     b.settle_directories()?;
     let root = AbsPath::root();
@@ -142,12 +147,14 @@ pub(super) fn build(job: &Job, facts: &HostFacts) -> Result<Tree, NoPlan> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(job: &'a Job, facts: &'a HostFacts) -> Self {
+    fn new(job: &'a Job, facts: &'a HostFacts, ids: &Ids) -> Self {
         let disk = matches!(job.scratch, Scratch::Disk(_));
         Self {
             job,
             facts,
             base: AbsPath::root(),
+            real_root: ids.real_root,
+            owns_init: ids.owns_init,
             directories: job.directories.clone(),
             asks: BTreeSet::new(),
             slots: 1 + usize::from(disk),

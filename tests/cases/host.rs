@@ -17,6 +17,8 @@
 //! no-xattr                             # a tmpfs holds no user.* attributes
 //! unstackable /usr                     # an overlay takes no directory from here on as its lower layer
 //! large /usr                           # too many entries to be copied
+//! ids alice uids=100000:65536,5:1 gids=7:9 [no-helpers] # subordinate ids
+//! privileged uids=0:4294967295 gids=0:1 [root=65534]    # the ids of the caller's user namespace; the real root's
 //! scratch /var/tmp/stdbox-1 [no-xattr] # the disk scratch that ring 1 made
 //! ```
 #![allow(
@@ -30,11 +32,12 @@ use std::fmt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use stdbox::host::{Caller, Entry, HostFacts, Kind, Listing, PathFact, Question};
+use stdbox::host::{Caller, Entry, HostFacts, IdFacts, Kind, Listing, PathFact, Question};
 use stdbox::job::Job;
 use stdbox::mountinfo::MountTable;
 use stdbox::plan::{NoPlan, Plan, first_questions, plan};
 use stdbox::problem::Problem;
+use stdbox::subid::IdRange;
 use stdbox::text::AbsPath;
 
 /// What is at a path.
@@ -70,6 +73,8 @@ pub(crate) struct FakeHost {
     pub(crate) mounts: Vec<Mounted>,
     /// Who asks.
     pub(crate) caller: Caller,
+    /// Which ids the caller has.
+    pub(crate) ids: IdFacts,
     /// A tmpfs holds no `user.*` attributes.
     pub(crate) no_xattr: bool,
     /// Where an overlay cannot be stacked on.
@@ -174,6 +179,7 @@ impl FakeHost {
             "socket" => node(Kind::Socket, mode(2)),
             "device" => node(Kind::Device, mode(2)),
             "mount" => self.mount(&at(1), words[2]),
+            "ids" | "privileged" => self.add_ids(&words),
             "initramfs" => self.initramfs = true,
             "no-xattr" => self.no_xattr = true,
             "unstackable" => drop(self.unstackable.insert(at(1))),
@@ -192,6 +198,38 @@ impl FakeHost {
                 Some(("cwd", at)) => self.caller.cwd = Some(path(at)),
                 _ if *word == "real-root" => self.caller.real_root = true,
                 _ => panic!("caller: {word}"),
+            }
+        }
+    }
+
+    fn add_ids(&mut self, words: &[&str]) {
+        let ranges = |text: &str| {
+            let range = |pair: &str| {
+                let (first, count) = pair.split_once(':').expect("FIRST:COUNT");
+                IdRange::new(first.parse().unwrap(), count.parse().unwrap()).expect("a range")
+            };
+            text.split(',')
+                .filter(|pair| !pair.is_empty())
+                .map(range)
+                .collect()
+        };
+        self.ids.privileged = words[0] == "privileged";
+        self.ids.helpers =
+            ["newuidmap", "newgidmap"].map(|name| Some(path("/usr/bin").join(name.as_bytes())));
+        for word in &words[1..] {
+            let own = if self.ids.privileged {
+                &mut self.ids.existing
+            } else {
+                &mut self.ids.subordinate
+            };
+            match word.split_once('=') {
+                Some(("uids", list)) => own[0] = ranges(list),
+                Some(("gids", list)) => own[1] = ranges(list),
+                Some(("root", id)) => {
+                    self.ids.settings_owner = (id.parse().unwrap(), id.parse().unwrap())
+                }
+                _ if *word == "no-helpers" => self.ids.helpers = [None, None],
+                _ => self.ids.name = (*word).to_owned(),
             }
         }
     }
@@ -403,6 +441,7 @@ impl FakeHost {
             }
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(!self.no_xattr),
             Question::Kernel => facts.kernel = Some("6.18.0".to_owned()),
+            Question::Ids => facts.ids = Some(self.ids.clone()),
         }
     }
 

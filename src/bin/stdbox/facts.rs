@@ -1,6 +1,7 @@
 //! Answers the planner's questions: the only code that looks at the host before the container exists. Ring 1.
 
 use crate::child::probe;
+use crate::id_facts;
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc;
@@ -63,6 +64,7 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             Question::Stackable(path) => stacked.push(path),
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(tmpfs_xattr()),
             Question::Kernel => facts.kernel = Some(release()),
+            Question::Ids => facts.ids = Some(id_facts::gather(&facts.caller)),
         }
     }
     if !stacked.is_empty() {

@@ -6,10 +6,13 @@ mod child;
 mod cli;
 mod diagnose;
 mod facts;
+mod id_facts;
+mod identity;
 mod scratch;
 mod streams;
 mod supervise;
 mod sys;
+mod userns;
 
 use cli::{Command, Options, Place};
 use nix::errno::Errno;
@@ -27,6 +30,7 @@ use stdbox::problem::{Code, Notice, Problem, Stage};
 use stdbox::report::{Report, Timing};
 use stdbox::text::Text;
 use sys::{fd, process};
+use userns::UserNamespace;
 
 /// The report could not be written.
 const UNDELIVERED: u8 = 3;
@@ -99,11 +103,12 @@ fn attempt(
     facts.disk_scratch = disk
         .as_ref()
         .map(|disk| (disk.path().clone(), disk.takes_xattr()));
+    let mut namespace = None;
     let mut outcome = decide(job, &mut facts, timing)
-        .and_then(|plan| carry_out(job, &plan, &facts, stop_signals, timing));
+        .and_then(|plan| carry_out(job, &plan, &facts, stop_signals, timing, &mut namespace));
     if let Some(disk) = disk {
         let left = disk.path().clone();
-        match (disk.remove(), &mut outcome) {
+        match (disk.remove(namespace.as_ref()), &mut outcome) {
             (
                 Ok(bytes),
                 Ok(Outcome {
@@ -147,6 +152,7 @@ fn carry_out(
     facts: &HostFacts,
     stop_signals: &OwnedFd,
     timing: &mut Timing,
+    namespace: &mut Option<UserNamespace>,
 ) -> Result<Outcome, Problem> {
     if let (true, Some(notice)) = (job.strict, plan.degraded.first()) {
         return Ok(Outcome::before(Verdict::SetupFailed(Box::new(
@@ -161,6 +167,7 @@ fn carry_out(
         streams,
         stop_signals,
         timing,
+        namespace,
     ))
 }
 

@@ -4,6 +4,9 @@
 //! directory without a lock is therefore left over, and the next run in the same place removes it.
 
 use crate::sys::fd;
+use crate::sys::process::now_ns;
+use crate::userns::UserNamespace;
+use crate::{facts, id_facts};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, renameat};
@@ -13,6 +16,7 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
+use stdbox::plan::caller_range;
 use stdbox::problem::{Code, Problem};
 use stdbox::text::AbsPath;
 
@@ -69,7 +73,7 @@ impl DiskScratch {
             "{PREFIX}{}-{}-{}",
             nix::unistd::geteuid(),
             std::process::id(),
-            crate::sys::process::now_ns()
+            now_ns()
         );
         let path = place.join(name.as_bytes());
         let name = CString::new(name).unwrap_or_default();
@@ -94,9 +98,13 @@ impl DiskScratch {
         fd::takes_user_xattr(self.own.as_raw_fd())
     }
 
-    /// Removes it with everything that the job left there; says how many bytes of disk that took.
-    pub(crate) fn remove(self) -> Result<u64, Errno> {
-        remove_tree(self.parent.as_fd(), &self.name, &self.own)
+    /// Removes it with everything that the job left there; says how many bytes of disk that took. A job with many ids has
+    /// left files that only its user namespace gives power over.
+    pub(crate) fn remove(self, namespace: Option<&UserNamespace>) -> Result<u64, Errno> {
+        match namespace {
+            Some(namespace) => remove_inside(namespace, self.parent.as_fd(), &self.name, &self.own),
+            None => remove_tree(self.parent.as_fd(), &self.name, &self.own),
+        }
     }
 }
 
@@ -120,6 +128,7 @@ fn lock_soon(gate: BorrowedFd<'_>) -> Result<(), Errno> {
 /// Removes what is left of this user's own dead runs; what cannot be removed now comes again next time.
 fn sweep(parent: BorrowedFd<'_>) {
     let own = nix::unistd::geteuid();
+    let mut ids = None;
     for name in names(parent).unwrap_or_default() {
         if !is_ours(name.to_bytes(), own) {
             continue;
@@ -130,9 +139,35 @@ fn sweep(parent: BorrowedFd<'_>) {
         // Nobody else can have changed anything below a directory that is this user's alone.
         let owned = fstat(&left).is_ok_and(|found| found.st_uid == own.as_raw());
         if owned && fd::lock(left.as_raw_fd()).is_ok() {
-            let _next_time = remove_tree(parent, &name, &left);
+            let removed = remove_tree(parent, &name, &left);
+            if let Err(Errno::EACCES | Errno::EPERM) = removed
+                && let Some(namespace) = ids.get_or_insert_with(own_ids)
+            {
+                let _next_time = remove_inside(namespace, parent, &name, &left);
+            }
         }
     }
+}
+
+/// A user namespace with all ids that this user has now, which a job of its may have used.
+fn own_ids() -> Option<UserNamespace> {
+    let caller = facts::caller();
+    let maps = caller_range(&caller, &id_facts::gather(&caller)).ok()?;
+    UserNamespace::new(&maps, None).ok()
+}
+
+fn remove_inside(
+    namespace: &UserNamespace,
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    top: &OwnedFd,
+) -> Result<u64, Errno> {
+    let bytes = namespace
+        .run(|| remove_tree(parent, name, top).map(|bytes| bytes.to_ne_bytes().to_vec()))?;
+    bytes
+        .try_into()
+        .map(u64::from_ne_bytes)
+        .map_err(|_| Errno::EIO)
 }
 
 /// Whether a name is one that [`DiskScratch::new`] gives for this user: prefix, uid, pid and time, all decimal.
@@ -173,6 +208,8 @@ fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
 /// the top before it is emptied.
 fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, top: &OwnedFd) -> Result<u64, Errno> {
     let (mut moved, mut bytes) = (0u64, 0u64);
+    // An attempt before this one may have moved something up and got no further.
+    let attempt = now_ns();
     loop {
         let found = names(top.as_fd())?;
         if found.is_empty() {
@@ -187,7 +224,7 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, top: &OwnedFd) -> Result<u64
                 if !unlink(inner.as_fd(), &name, &mut bytes)? {
                     moved += 1;
                     // No job can have chosen this name at the top: only stdbox's own directories are there.
-                    let up = CString::new(format!("{PREFIX}{moved}")).unwrap_or_default();
+                    let up = CString::new(format!("{PREFIX}{attempt}-{moved}")).unwrap_or_default();
                     renameat(&inner, name.as_c_str(), top, up.as_c_str())?;
                 }
             }

@@ -2,15 +2,17 @@
 
 use crate::child::{self, Image};
 use crate::diagnose;
+use crate::identity::{self, Unmapped};
 use crate::streams::{Source, Streams};
 use crate::sys::{alloc, fd, process};
+use crate::userns::UserNamespace;
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
 use std::os::fd::{AsRawFd, OwnedFd};
 use stdbox::host::HostFacts;
 use stdbox::job::Job;
 use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
-use stdbox::plan::Plan;
+use stdbox::plan::{IdMaps, MapWriter, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
 use stdbox::wire::{self, Failure, Record, Rusage};
@@ -105,13 +107,18 @@ struct Running {
     ready_ns: Option<u64>,
     exited: Option<(Target, u64)>,
     failed: Option<Failure>,
+    /// Why the id maps could not be written.
+    unmapped: Option<Box<Problem>>,
+    /// The user namespace, where it has more ids than the caller's.
+    namespace: Option<UserNamespace>,
     skipped: Vec<Failure>,
     garbled: bool,
     stop: Option<Stop>,
     pressure: Pressure,
 }
 
-/// Runs the plan. `stop_signals` gives the signals that tell stdbox to stop.
+/// Runs the plan. `stop_signals` gives the signals that tell stdbox to stop. Where the job had many ids, its user namespace
+/// is left in `namespace`.
 pub(crate) fn run(
     job: &Job,
     plan: &Plan,
@@ -119,15 +126,17 @@ pub(crate) fn run(
     streams: Streams,
     stop_signals: &OwnedFd,
     timing: &mut Timing,
+    namespace: &mut Option<UserNamespace>,
 ) -> Outcome {
     let started = process::now_ns();
-    let mut running = match start(job, plan, streams) {
+    let mut running = match start(job, plan, streams, stop_signals) {
         Ok(running) => running,
         Err(errno) => {
             let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
             return Outcome::before(Verdict::SetupFailed(Box::new(problem)));
         }
     };
+    *namespace = running.namespace.take();
     let mut buffer = vec![0; CHUNK];
     while running.records.is_some() {
         running.turn(job, stop_signals, &mut buffer);
@@ -155,7 +164,12 @@ pub(crate) fn run(
     running.judge(job, plan, facts, status, rusage)
 }
 
-fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
+fn start(
+    job: &Job,
+    plan: &Plan,
+    streams: Streams,
+    stop_signals: &OwnedFd,
+) -> Result<Running, Errno> {
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
     let Streams {
@@ -167,6 +181,13 @@ fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         reopen,
     } = streams;
     let fifo = matches!(source, Source::Fifo);
+    let maps_written = match plan.id_maps.writer {
+        MapWriter::Itself => None,
+        MapWriter::Outside | MapWriter::Helpers(_) => {
+            let (reader, writer) = fd::pipe()?;
+            Some([fd::owned(reader), fd::owned(writer)])
+        }
+    };
     let [stdin, out, err] = &ends;
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
@@ -174,6 +195,9 @@ fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         stack: process::StackEnd::of(&mut stack),
         records: writer.as_raw_fd(),
         parents_end: reader.as_raw_fd(),
+        maps_written: maps_written
+            .as_ref()
+            .map_or([-1; 2], |ends| ends.each_ref().map(AsRawFd::as_raw_fd)),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         stdin: source,
         strict: job.strict,
@@ -202,7 +226,7 @@ fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         let _blocking = fd::flags(feed.as_raw_fd())
             .and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));
     }
-    Ok(Running {
+    let mut running = Running {
         init,
         pidfd: fd::owned(pidfd),
         records: Some(reader),
@@ -213,14 +237,34 @@ fn start(job: &Job, plan: &Plan, streams: Streams) -> Result<Running, Errno> {
         ready_ns: None,
         exited: None,
         failed: None,
+        unmapped: None,
+        namespace: None,
         skipped: Vec::new(),
         garbled: false,
         stop: None,
         pressure: Pressure::None,
-    })
+    };
+    if let Some([_, writer]) = maps_written {
+        running.map_ids(&plan.id_maps, &writer, stop_signals);
+    }
+    Ok(running)
 }
 
 impl Running {
+    /// Writes the id maps, and lets the first process go on. It ends when the writer is closed without a word.
+    fn map_ids(&mut self, maps: &IdMaps, writer: &OwnedFd, stop_signals: &OwnedFd) {
+        match identity::write(maps, self.init, Some(stop_signals)) {
+            Ok(namespace) => {
+                self.namespace = Some(namespace);
+                // If it has ended, that is what is reported.
+                let _ended = fd::write_all(writer.as_raw_fd(), b"m");
+            }
+            // The signal itself is still waiting.
+            Err(Unmapped::Stopped) => {}
+            Err(Unmapped::Refused(problem)) => self.unmapped = Some(problem),
+        }
+    }
+
     /// Waits for the next thing to happen, and acts on it.
     fn turn(&mut self, job: &Job, stop_signals: &OwnedFd, buffer: &mut [u8]) {
         let wait = |fd: Option<&OwnedFd>, events| pollfd {
@@ -398,6 +442,10 @@ impl Running {
                 .iter()
                 .filter_map(|&skipped| outcome::skipped(skipped, plan)),
         );
+        if let Some(problem) = self.unmapped {
+            outcome.verdict = Verdict::SetupFailed(problem);
+            return outcome;
+        }
         if let Some(failure) = self.failed {
             let problem =
                 outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));

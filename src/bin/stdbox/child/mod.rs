@@ -12,6 +12,7 @@
 
 pub(crate) mod init;
 pub(crate) mod probe;
+mod scribe;
 mod steps;
 mod target;
 
@@ -22,7 +23,7 @@ use nix::libc;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use stdbox::capability::Capabilities;
-use stdbox::plan::{IdMaps, Plan};
+use stdbox::plan::{IdMaps, MapWriter, Plan};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// What the parent prepared beside the plan.
@@ -32,6 +33,8 @@ pub(crate) struct Image {
     pub(crate) records: i32,
     /// Where the parent reads them; not for the child.
     pub(crate) parents_end: i32,
+    /// Where the parent says that it has written the id maps, and its end of that; -1 where the child writes them.
+    pub(crate) maps_written: [i32; 2],
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// What is still to be done about standard input.
@@ -90,7 +93,11 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
     process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
-    write_id_maps(&plan.id_maps)?;
+    if matches!(plan.id_maps.writer, MapWriter::Itself) {
+        write_id_maps(&plan.id_maps)?;
+    } else {
+        await_id_maps(image)?;
+    }
     if !plan.nested_namespaces {
         // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
         write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
@@ -133,12 +140,18 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         .and_then(|slot| slots.get(slot.0))
         .copied()
         .unwrap_or(-1);
+    let scribe = match &plan.kept {
+        Some(kept) if !matches!(kept.id_maps.writer, MapWriter::Itself) => {
+            Some(scribe::start(&kept.id_maps)?)
+        }
+        _ => None,
+    };
     // The target's process shares this memory until it executes the command. What went wrong is left there, since under its
     // filter it may not be allowed to say it.
     let mut failure = None;
     let mut target = || {
         let built = if let Some(kept) = &plan.kept {
-            target::keep_privileges(plan, kept)
+            target::keep_privileges(plan, kept, scribe)
         } else if plan.init {
             Ok(())
         } else {
@@ -240,6 +253,18 @@ fn close_cgroups() -> Done {
     let written = fd::write_all(file, b"0").map_err(fault(Phase::Init, 0, Call::Write));
     fd::close(file);
     written
+}
+
+/// Waits until the parent has written the id maps. If it is gone, or could not do it, that is all there was to do.
+fn await_id_maps(image: &Image) -> Done {
+    let [reader, parents_end] = image.maps_written;
+    fd::close(parents_end);
+    match fd::read(reader, &mut [0]) {
+        Ok(1) => fd::close(reader),
+        Ok(_) => process::exit(1),
+        Err(errno) => return Err(fault(Phase::IdMaps, 0, Call::Read)(errno)),
+    }
+    Ok(())
 }
 
 /// An unprivileged process may map its own ids only, and must give up setgroups(2) first: user_namespaces(7).

@@ -367,7 +367,7 @@ pub(super) fn link_to(fd: i32, buffer: &mut [u8; LINK]) -> &CStr {
 }
 
 /// Writes bytes at the beginning of the room, and returns the rest of it.
-fn put_bytes<'a>(room: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
+pub(super) fn put_bytes<'a>(room: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
     for (place, byte) in room.iter_mut().zip(bytes) {
         *place = *byte;
     }
@@ -375,7 +375,7 @@ fn put_bytes<'a>(room: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
 }
 
 /// The same for the decimal digits of a descriptor.
-fn put_number(room: &mut [u8], fd: i32) -> &mut [u8] {
+pub(super) fn put_number(room: &mut [u8], fd: i32) -> &mut [u8] {
     let mut digits = [0; 10];
     let mut rest = fd.unsigned_abs();
     let mut first = digits.len();

@@ -3,6 +3,7 @@
 //! It shares init's memory, and init waits, until `execve` gives it a memory of its own; so nothing is copied for it. The
 //! capabilities are gone before it is born, and the filter comes last, so that it need not allow what only stdbox does.
 
+use super::scribe::Scribe;
 use super::{Done, Image, fault, loopback, say, write_id_maps};
 use crate::sys::{fd, process};
 use nix::errno::Errno;
@@ -45,12 +46,16 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
 /// Gives up every capability but these, and every way to get one back. Where none is kept, init does it before there is a
 /// target, so that no process of the container has any while the target runs.
 pub(super) fn drop_privileges(kept: Capabilities) -> Done {
+    drop_others(kept, process::Setuid::Nothing)
+}
+
+fn drop_others(kept: Capabilities, setuid: process::Setuid) -> Done {
     let failed = |call| fault(Phase::Capabilities, 0, call);
     process::empty_bounding_set(kept).map_err(failed(Call::PrCtl))?;
     if !kept.is_empty() {
         process::raise_ambient(kept).map_err(failed(Call::CapSet))?;
     }
-    process::lock_securebits().map_err(failed(Call::PrCtl))?;
+    process::lock_securebits(setuid).map_err(failed(Call::PrCtl))?;
     process::limit_capabilities(kept).map_err(failed(Call::CapSet))?;
     process::set_no_new_privileges().map_err(failed(Call::PrCtl))
 }
@@ -66,16 +71,25 @@ pub(super) fn namespaces(plan: &Plan) -> i32 {
 }
 
 /// Keeps capabilities in these namespaces.
-pub(super) fn keep_privileges(plan: &Plan, kept: &Kept) -> Done {
+pub(super) fn keep_privileges(plan: &Plan, kept: &Kept, scribe: Option<Scribe>) -> Done {
     // The memory is shared with init, whose files are its owner's too until the maps are written; nobody else is there yet.
     process::set_dumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
-    let written = write_id_maps(&kept.id_maps);
+    let written = match scribe {
+        Some(scribe) => scribe.map_this_process(),
+        None => write_id_maps(&kept.id_maps),
+    };
     process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
     written?;
     if plan.own_network {
         loopback()?;
     }
-    drop_privileges(kept.capabilities)
+    drop_others(
+        kept.capabilities,
+        match scribe {
+            Some(_) => process::Setuid::DropsCapabilities,
+            None => process::Setuid::Nothing,
+        },
+    )
 }
 
 const fn resource(limit: Rlimit) -> u32 {

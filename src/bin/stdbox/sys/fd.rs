@@ -187,6 +187,23 @@ pub(crate) fn takes_user_xattr(fd: c_int) -> bool {
     result == 0
 }
 
+/// Whether a file gives capabilities to who executes it.
+///
+/// # References
+/// getxattr(2), capabilities(7), "File capabilities"
+pub(crate) fn has_file_capabilities(path: &CStr) -> bool {
+    // SAFETY: both strings end in NUL and outlive the call, which is asked for the length only.
+    let result = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            c"security.capability".as_ptr(),
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    result > 0
+}
+
 /// An anonymous memory file; it lies on the same kind of file system as a tmpfs.
 ///
 /// # References

@@ -56,6 +56,24 @@ pub(crate) fn clone(namespaces: c_int) -> Result<(c_int, c_int), Errno> {
     Ok((c_int::try_from(pid).unwrap_or(-1), pidfd))
 }
 
+/// Enters a user namespace, in which this process then has every capability.
+///
+/// # References
+/// setns(2)
+pub(crate) fn enter_user_namespace(namespace: c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setns(namespace, libc::CLONE_NEWUSER) }.into()).map(drop)
+}
+
+/// The pid of this process in its own pid namespace.
+///
+/// # References
+/// getpid(2)
+pub(crate) fn own_pid() -> c_int {
+    // SAFETY: no memory is passed, and the call cannot fail.
+    unsafe { libc::getpid() }
+}
+
 /// The upper end of memory that becomes a process's stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackEnd(*mut libc::c_void);
@@ -148,6 +166,20 @@ pub(crate) fn die_with_parent() -> Result<(), Errno> {
     .map(drop)
 }
 
+/// Dies when this parent does, also if it has done so already.
+///
+/// # References
+/// PR_SET_PDEATHSIG(2const), getppid(2)
+pub(crate) fn die_with(parent: c_int) -> Result<(), Errno> {
+    die_with_parent()?;
+    // SAFETY: no memory is passed, and the call cannot fail.
+    if unsafe { libc::getppid() } == parent {
+        Ok(())
+    } else {
+        Err(Errno::ESRCH)
+    }
+}
+
 /// Keeps other processes of the same user from reading, writing or tracing this one.
 ///
 /// # References
@@ -170,14 +202,28 @@ pub(crate) fn set_no_new_privileges() -> Result<(), Errno> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
-/// No uid gives capabilities any more, and none of this can be undone: SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP,
-/// SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock, and the lock of SECBIT_KEEP_CAPS.
+/// What a change of user ids does to capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Setuid {
+    /// Nothing: there is but one id.
+    Nothing,
+    /// Who is no longer uid 0 has none any more, unless it asked to keep them: capabilities(7), "Effect of user ID changes on
+    /// capabilities". Programs that give up privileges rely on it.
+    DropsCapabilities,
+}
+
+/// No uid gives capabilities any more, and none of this can be undone: SECBIT_NOROOT and SECBIT_NO_CAP_AMBIENT_RAISE, each
+/// with its lock; SECBIT_NO_SETUID_FIXUP, where a change of ids has no effect, with its lock in any case, and the lock of
+/// SECBIT_KEEP_CAPS.
 ///
 /// # References
 /// capabilities(7), "The securebits flags"
-pub(crate) fn lock_securebits() -> Result<(), Errno> {
-    const LOCKED: c_ulong = 0b1110_1111;
-    prctl(libc::PR_SET_SECUREBITS, LOCKED, 0).map(drop)
+pub(crate) fn lock_securebits(setuid: Setuid) -> Result<(), Errno> {
+    let locked: c_ulong = match setuid {
+        Setuid::Nothing => 0b1110_1111,
+        Setuid::DropsCapabilities => 0b1100_1011,
+    };
+    prctl(libc::PR_SET_SECUREBITS, locked, 0).map(drop)
 }
 
 /// Empties the bounding set but for these, and the ambient set.
