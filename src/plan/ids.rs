@@ -35,6 +35,7 @@ struct Line {
 #[derive(Debug)]
 struct Map {
     lines: Vec<Line>,
+    bytes: usize,
     complete: bool,
 }
 
@@ -271,10 +272,13 @@ fn swapped(target: u32, caller: u32, ids: &[IdRange]) -> Map {
 
 impl Map {
     fn of(line: Line) -> Self {
-        Self {
-            lines: vec![line],
+        let mut map = Self {
+            lines: Vec::new(),
+            bytes: 0,
             complete: true,
-        }
+        };
+        map.add(line);
+        map
     }
 
     /// Adds a line, if there is room: the target's comes first, and is never the one that is left out. Lines are not joined:
@@ -283,13 +287,13 @@ impl Map {
         if !self.complete {
             return;
         }
-        self.lines.push(line);
-        let longest = text(&self.lines)
-            .len()
-            .max(text(&itself(&self.lines)).len());
-        if self.lines.len() > MAX_LINES || longest > MAX_BYTES {
-            self.lines.pop();
+        // The longer of the two texts that the lines become.
+        let bytes = self.bytes + text(&[line]).len().max(text(&itself(&[line])).len());
+        if self.lines.len() == MAX_LINES || bytes > MAX_BYTES {
             self.complete = false;
+        } else {
+            self.bytes = bytes;
+            self.lines.push(line);
         }
     }
 }

@@ -25,5 +25,6 @@ mod mounts;
 mod names;
 mod nested;
 mod overlay;
+mod ranges;
 mod root;
 mod scratch;
