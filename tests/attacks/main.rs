@@ -11,6 +11,7 @@
 //! | `program` | to overwrite stdbox itself |
 //! | `inspection` | to read, trace, stop, starve or limit the container's init |
 //! | `identity` | capabilities, other ids, other groups |
+//! | `ids` | power over other ids, where the container has many |
 //! | `settings` | to change the machine: kernel settings, devices, control groups |
 //! | `mounts` | to remove, change or look below the container's mounts, also with CAP_SYS_ADMIN |
 //! | `hidden` | files that are hidden, by any way but their names |
@@ -48,6 +49,7 @@ mod faults;
 mod hidden;
 mod identity;
 mod input;
+mod ids;
 mod inspection;
 mod ipc;
 mod lifetime;
