@@ -630,6 +630,14 @@ fn each_call_of_stdbox_itself_refused_is_told() {
 
 // ---- killed at a chosen moment
 
+/// Whether a process is dead, reaped or not.
+fn ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| {
+        rest.trim_start().is_empty() || rest.trim_start().starts_with(['Z', 'X'])
+    })
+}
+
 /// Kills stdbox at every call of the container's own processes in turn; what comes after it must come to nothing.
 fn kill_at_each_call(fields: &Value, word: &str) {
     let scene = Fresh::new();
@@ -661,6 +669,11 @@ fn kill_at_each_call(fields: &Value, word: &str) {
                     running = notice.pid == init && target.is_some();
                     watched.child.kill().unwrap();
                     watched.child.wait().unwrap();
+                    // On a busy machine it takes init a moment to die, in which what is let go on would still run.
+                    let killed = Instant::now();
+                    while !ended(init) && killed.elapsed() < Duration::from_secs(2) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
                     at = Some(notice);
                 }
                 count += 1;

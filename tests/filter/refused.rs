@@ -456,7 +456,7 @@ fn wrong_rules() {
         ),
         arg(
             json!({"index": 0, "value": 18_446_744_073_709_551_616.0, "op": "SCMP_CMP_EQ"}),
-            WrongType,
+            OutOfRange,
             "/value",
             true,
         ),
