@@ -362,6 +362,11 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
     let is_proc = matches!(&placed.step, Step::NewFs { fstype, .. } if *fstype == c"proc");
     let stage = if is_proc { Stage::Proc } else { Stage::Mounts };
     let problem = |code, message: String| Problem::new(code, stage, message);
+    // One that the job asked for, not one that a mode needs.
+    let asked = placed
+        .at
+        .as_deref()
+        .is_some_and(|at| at.starts_with("/mounts/"));
     let mut problem = match (&placed.step, errno) {
         (_, Errno::ENOSYS) => problem(Code::KernelTooOld, format!("The kernel has no {} system call, or a filter hides it.", call.name()))
             .hint("Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the mount calls."),
@@ -369,6 +374,11 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
             problem(Code::ProcMasked, "The kernel refuses a fresh /proc, because parts of the present one are covered or read-only.".into())
                 .path(b"/proc")
                 .hint("Start the surrounding container with an uncovered /proc: Docker and Podman --security-opt systempaths=unconfined, Kubernetes procMount: Unmasked.")
+        }
+        (Step::NewFs { fstype, .. }, Errno::EPERM | Errno::EACCES) if *fstype == c"sysfs" => {
+            problem(Code::MountRefused, "The kernel refuses a fresh /sys, because the present one is missing, or parts of it are covered.".into())
+                .path(b"/sys")
+                .hint("Start the surrounding container with an uncovered /sys (Docker and Podman: --security-opt systempaths=unconfined), or set \"sys\" to \"host\" or \"none\".")
         }
         (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if host.apparmor_restrict == Some(1) => {
             let (code, message, hint) = apparmor();
@@ -381,6 +391,10 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
         (Step::Overlay { .. }, _) if host.mounts_changed => {
             problem(Code::MountTableChanged, format!("Something was mounted at or below {shown} while the container was planned."))
                 .hint("Run the job again.")
+        }
+        (Step::Overlay { .. }, Errno::EINVAL | Errno::EPERM | Errno::ELOOP | Errno::ESTALE | Errno::EROFS | Errno::EXDEV) if asked => {
+            problem(Code::MountRefused, "The kernel refuses an overlay of these directories.".into())
+                .hint("\"upper\" and \"work\" must be two directories of one writable file system with extended attributes, neither inside the other nor used by another job; nothing may be mounted below a lower directory. dmesg may say more.")
         }
         (Step::Overlay { .. }, Errno::EINVAL | Errno::EPERM | Errno::ELOOP | Errno::ESTALE) => {
             problem(Code::OverlayUnsupported, format!("The kernel cannot use {shown} as the lower layer of an overlay."))

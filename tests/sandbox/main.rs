@@ -28,3 +28,4 @@ mod overlay;
 mod ranges;
 mod root;
 mod scratch;
+mod systems;
