@@ -399,6 +399,14 @@ fn overlay(
     let above = [(upper, format!("{at}/upper")), (work, format!("{at}/work"))];
     for (path, pointer) in above.into_iter().chain(numbered) {
         match directory_of(b, path, &pointer)? {
+            Some(real) if b.holds_scratch(&real) => {
+                let message = format!("The scratch space of this job lies in {}.", real.lossy());
+                let problem = Problem::new(Code::MountRefused, Stage::Mounts, message);
+                let problem = problem.path(real.bytes()).pointer(Some(&pointer));
+                return Err(problem
+                    .hint("Take a scratch.directory that is not below a layer of the overlay.")
+                    .into());
+            }
             Some(real) => layers.push(real),
             None => unknown = true,
         }

@@ -66,12 +66,7 @@ impl Builder<'_> {
             }
             return Ok(());
         }
-        let excluded = self
-            .facts
-            .disk_scratch
-            .as_ref()
-            .is_some_and(|(scratch, _)| host.is_above(scratch));
-        if table.any_below(mount, &host) || excluded {
+        if table.any_below(mount, &host) || self.holds_scratch(&host) {
             if let Some((place, true)) = self.layer(path, bits) {
                 let copy = self.copy_of(self.scratch, &place);
                 self.mount(copy, path);
@@ -93,6 +88,12 @@ impl Builder<'_> {
             self.set_area(path, Area::Overlay { upper, lower: host });
         }
         Ok(())
+    }
+
+    /// Whether the disk scratch of this very job lies below a directory of the host.
+    pub(super) fn holds_scratch(&self, host: &AbsPath) -> bool {
+        let scratch = self.facts.disk_scratch.as_ref();
+        scratch.is_some_and(|(scratch, _)| host.is_above(scratch))
     }
 
     /// A directory of the scratch space for what is written at a path, and whether it is another than the one that is seen

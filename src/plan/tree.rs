@@ -527,6 +527,7 @@ impl<'a> Builder<'a> {
         let bits = self.bits(&root);
         self.make_dir(self.scratch, UPPER, bits);
         let whole = !hidden
+            && !self.holds_scratch(&base)
             && self
                 .table()
                 .is_some_and(|table| !table.any_below(table.holding(&base), &base));
