@@ -53,13 +53,20 @@ pub(super) fn foresee(b: &mut Builder<'_>) {
     for mount in &job.mounts {
         let follow = !matches!(mount.kind, MountKind::Symlink { .. });
         // What lies on an earlier mount is found there, when the time comes.
-        let Ok((path, _)) = b.resolve(&mount.target, follow, Builder::foreseen) else {
+        let Ok((path, seen)) = b.resolve(&mount.target, follow, Builder::foreseen) else {
             continue;
         };
         if !covered.iter().any(|top| top.contains(&path)) {
             wanted.push(path.clone());
         }
-        covered.push(path);
+        match &mount.kind {
+            // Nothing lies on it, but later targets may be behind it.
+            MountKind::Symlink { to } if seen == Seen::Missing => {
+                b.links.insert(path, to.to_bytes().to_vec());
+            }
+            MountKind::Symlink { .. } => {}
+            _ => covered.push(path),
+        }
     }
     for path in wanted {
         let mut missing = false;
@@ -67,6 +74,7 @@ pub(super) fn foresee(b: &mut Builder<'_>) {
         while let Some(at) = above {
             match b.foreseen(&at) {
                 Ok(Seen::Missing) => missing = true,
+                Ok(Seen::Link(_)) if b.links.contains_key(&at) => missing = true,
                 Ok(Seen::Directory) if missing => {
                     let devices = b.job.dev == Dev::Minimal && at.bytes() == b"/dev";
                     if !devices && b.mode_of(&at) == Mode::ReadOnly {

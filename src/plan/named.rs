@@ -1,5 +1,6 @@
 //! The directories that the job names, and those that follow from them: which there are, before anything is mounted. Ring 0.
 
+use super::resolve::Seen;
 use super::tree::Builder;
 use super::{NoPlan, config, mounts, system};
 use crate::host::PathFact;
@@ -22,7 +23,15 @@ impl Builder<'_> {
         if !self.asks.is_empty() {
             return Err(self.unanswered());
         }
+        let mut found = Vec::new();
         for ((path, directory), fact) in named.into_iter().zip(facts) {
+            let fact = fact.map(|fact| self.link_of_tree(&path, fact));
+            found.push((path, directory, fact));
+        }
+        if !self.asks.is_empty() {
+            return Err(self.unanswered());
+        }
+        for (path, directory, fact) in found {
             let Some(fact) = fact else { continue };
             match (&directory.at, fact) {
                 (_, PathFact::Directory { .. }) => {}
@@ -62,6 +71,20 @@ impl Builder<'_> {
         self.hold_names();
         mounts::foresee(self);
         Ok(())
+    }
+
+    /// Where a link of another tree leads in that tree: the host followed it to a place of its own.
+    fn link_of_tree(&mut self, path: &AbsPath, fact: PathFact) -> PathFact {
+        match fact {
+            PathFact::Symlink { link, .. } if self.job.root.is_some() => {
+                let real = match self.resolve(path, true, Self::untouched) {
+                    Ok((real, Seen::Directory | Seen::Other)) => Some(real),
+                    Ok(_) | Err(_) => None,
+                };
+                PathFact::Symlink { real, link }
+            }
+            fact => fact,
+        }
     }
 
     /// A job that may write a directory may rename what is in it, a protected directory or one on the way to it, and give

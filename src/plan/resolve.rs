@@ -121,8 +121,11 @@ impl Builder<'_> {
         }
     }
 
-    /// What the container will have at a path, before anything is planned: the modes alone decide.
+    /// What the container will have at a path, before anything is planned: the modes decide, and the links that are to be made.
     pub(super) fn foreseen(&mut self, path: &AbsPath) -> Result<Seen, Stop> {
+        if let Some(to) = self.links.get(path) {
+            return Ok(Seen::Link(to.clone()));
+        }
         let hidden = path
             .parent()
             .and_then(|parent| deciding(&self.directories, &parent).cloned());
@@ -141,6 +144,11 @@ impl Builder<'_> {
             Some(host) => self.on_host(&host),
             None => Ok(Seen::Missing),
         }
+    }
+
+    /// What the tree that the modes apply to has at a path.
+    pub(super) fn untouched(&mut self, path: &AbsPath) -> Result<Seen, Stop> {
+        self.on_host(&self.base.descend(AbsPath::root().rest_of(path)))
     }
 
     fn on_host(&mut self, path: &AbsPath) -> Result<Seen, Stop> {

@@ -121,6 +121,8 @@ pub(super) struct Builder<'a> {
     pub(super) held: BTreeSet<AbsPath>,
     /// Read-only directories in which mounts need places that the host does not have.
     holes: BTreeSet<AbsPath>,
+    /// Links that the job's mounts make.
+    pub(super) links: BTreeMap<AbsPath, Vec<u8>>,
     /// Whether what is being mounted is read-only, although it is made of our own file systems.
     pub(super) sealed: bool,
     /// Mounts that go over the fresh /proc.
@@ -177,6 +179,7 @@ impl<'a> Builder<'a> {
             names_held: false,
             held: BTreeSet::new(),
             holes: BTreeSet::new(),
+            links: BTreeMap::new(),
             sealed: false,
             over_proc: Vec::new(),
             warnings: Vec::new(),
