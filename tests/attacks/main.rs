@@ -16,6 +16,7 @@
 //! | `mounts` | to remove, change or look below the container's mounts, also with CAP_SYS_ADMIN |
 //! | `hidden` | files that are hidden, by any way but their names |
 //! | `races` | to be shown or given another place than the one that was named |
+//! | `targets` | mounts of the job to be led elsewhere or taken away, and the host from another root |
 //! | `propagation` | mounts to go in or out |
 //! | `ipc` | other jobs and the host: keys, memory, messages, sockets, processes |
 //! | `lifetime` | to outlive its job, its limits, or stdbox |
@@ -60,4 +61,5 @@ mod races;
 mod report;
 mod settings;
 mod supervisor;
+mod targets;
 mod terminal;
