@@ -58,6 +58,7 @@ pub mod job;
 pub mod json;
 pub mod mountinfo;
 pub mod outcome;
+pub mod pattern;
 pub mod plan;
 pub mod policy;
 pub mod problem;

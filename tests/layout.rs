@@ -173,6 +173,7 @@ fn ring_0_knows_nothing_of_the_binary() {
                 "self",
                 "serde",
                 "serde_json",
+                "glob",
                 "memchr",
                 "nix",
                 "seccompiler",
