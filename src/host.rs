@@ -4,6 +4,7 @@
 //! and a test writes a host as a literal.
 
 use crate::mountinfo::MountTable;
+use crate::results::Time;
 use crate::subid::IdRange;
 use crate::text::AbsPath;
 use std::collections::BTreeMap;
@@ -98,6 +99,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Permission bits.
     pub mode: u32,
+    /// When it was modified.
+    pub modified: Time,
 }
 
 /// The answer to a listing.

@@ -9,6 +9,7 @@ mod rules;
 
 use crate::capability::Capabilities;
 use crate::json;
+use crate::pattern::Pattern;
 use crate::problem::{Code, Problem};
 use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
@@ -75,6 +76,10 @@ pub struct Job {
     pub capabilities: Capabilities,
     /// Descriptors that the target keeps beside 0, 1 and 2; sorted.
     pub fds: Vec<i32>,
+    /// Which files are taken out of the container, and where to.
+    pub results: Option<Wanted>,
+    /// Whether the report lists what the job changed.
+    pub changes: bool,
     /// Whether the target runs below a small pid 1.
     pub init: bool,
     /// Whether anything degraded is an error.
@@ -238,6 +243,19 @@ pub enum Seccomp {
     },
 }
 
+/// Files that are taken out of the container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Where they go on the host.
+    pub directory: AbsPath,
+    /// Which; never empty.
+    pub patterns: Vec<Pattern>,
+    /// At most so many.
+    pub max_files: Option<u64>,
+    /// At most so many bytes.
+    pub max_bytes: Option<u64>,
+}
+
 /// Limits that need no control group.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
@@ -339,6 +357,7 @@ impl Job {
         )?;
         let root = spec.root.as_ref().map(|path| file_path(path, "/root"));
         let root = root.transpose()?;
+        let scratch = scratch(spec.scratch.unwrap_or_default())?;
         let job = Self {
             argv: argv(spec.argv)?,
             executable: spec
@@ -366,7 +385,7 @@ impl Job {
             directories: directories(spec.directories.unwrap_or_default())?,
             root,
             mounts: mounts::mounts(spec.mounts.unwrap_or_default())?,
-            scratch: scratch(spec.scratch.unwrap_or_default())?,
+            scratch: scratch.clone(),
             dev: match spec.dev {
                 Some(Dev::Minimal) if dev_named => {
                     return Err(Problem::at(
@@ -392,6 +411,11 @@ impl Job {
             seccomp: seccomp(spec.seccomp)?,
             capabilities: kept,
             fds: fds(spec.fds.unwrap_or_default(), channels)?,
+            results: spec
+                .results
+                .map(|spec| results(spec, &scratch))
+                .transpose()?,
+            changes: spec.changes.unwrap_or(false),
             init: spec.init.unwrap_or(true),
             strict: spec.strict.unwrap_or(false),
             id: spec.id,

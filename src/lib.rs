@@ -64,6 +64,7 @@ pub mod policy;
 pub mod problem;
 pub mod profile;
 pub mod report;
+pub mod results;
 pub mod spec;
 pub mod subid;
 pub mod text;

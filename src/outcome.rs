@@ -6,6 +6,7 @@
 use crate::job::Job;
 use crate::plan::{At, Base, Lookup, Plan, Step};
 use crate::problem::{Code, Notice, Problem, Stage};
+use crate::results::{Change, Results};
 use crate::spec::{Mode, Spec};
 use crate::text::AbsPath;
 use crate::wire::{Call, Failure, Phase, Rusage};
@@ -22,6 +23,10 @@ pub struct Outcome {
     pub stdout: Option<Captured>,
     /// Captured standard error.
     pub stderr: Option<Captured>,
+    /// What was taken out of the container, if that was asked for.
+    pub results: Option<Results>,
+    /// What the job changed, if that was asked for.
+    pub changes: Option<Vec<Change>>,
     /// What the caller should know.
     pub warnings: Vec<Notice>,
     /// What was asked for and not fully given.
@@ -115,6 +120,8 @@ impl Outcome {
             target: None,
             stdout: None,
             stderr: None,
+            results: None,
+            changes: None,
             warnings: Vec::new(),
             degraded: Vec::new(),
         }

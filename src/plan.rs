@@ -17,11 +17,13 @@ mod resolve;
 mod show;
 mod system;
 mod tree;
+mod written;
 
 use crate::capability::Capabilities;
 use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit, Seccomp};
 use crate::problem::{Notice, Problem};
+use crate::results::Time;
 use crate::spec::{IdMap, Mode};
 use crate::text::AbsPath;
 use std::ffi::CString;
@@ -29,6 +31,7 @@ use std::ffi::CString;
 pub use exec::{ExecImage, Lookup};
 pub use filter::Filter;
 pub use ids::caller_range;
+pub use written::{Below, Layer, Place, WRITTEN_AT, Written};
 
 /// A descriptor that one step opens and later ones use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -233,6 +236,10 @@ pub enum Step {
         at: At,
         /// Permission bits.
         mode: u32,
+        /// Its size, and its modification time, which the copy gets where the job's changes are looked for.
+        bytes: u64,
+        /// See `bytes`.
+        modified: Time,
     },
     /// Makes what is in a slot the root, and takes the old root out of the tree (pivot_root(2)).
     EnterRoot {
@@ -324,6 +331,8 @@ pub struct Plan {
     pub fds: Vec<i32>,
     /// Whether the target runs below a pid 1 of ours.
     pub init: bool,
+    /// Where the job's writes are, if they are looked at when it has ended.
+    pub written: Option<Written>,
     /// What the caller should know.
     pub warnings: Vec<Notice>,
     /// What was asked for and is not fully given.
@@ -397,6 +406,10 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
         questions.push(Question::List(AbsPath::root()));
     }
     questions.extend(mounts::first_questions(job));
+    if job.results.is_some() {
+        let cwd = job.cwd.clone().or_else(|| caller.cwd.clone());
+        questions.extend(cwd.map(Question::Path));
+    }
     if filter::needs_kernel(job) {
         questions.push(Question::Kernel);
     }
@@ -441,6 +454,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         exec: exec::image(job, caller, tree.home.as_ref()),
         fds: job.fds.clone(),
         init: job.init,
+        written: tree.written,
         warnings: tree.warnings,
         degraded,
     })

@@ -145,6 +145,8 @@ kebab! {
         SetupDied = "setup-died",
         /// A fault of stdbox itself.
         Internal = "internal",
+        /// The results directory cannot be used.
+        ResultsRefused = "results-refused",
         /// The report could not be written.
         ReportUnwritable = "report-unwritable",
     }

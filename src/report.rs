@@ -2,6 +2,7 @@
 
 use crate::outcome::{Captured, Outcome, Verdict};
 use crate::problem::{Notice, Problem};
+use crate::results::{Change, Results};
 use crate::spec::Spec;
 use crate::text::base64_encode;
 use crate::wire::Rusage;
@@ -23,8 +24,8 @@ pub struct Report<'a> {
     timing: Timing,
     stdout: Option<Stream<'a>>,
     stderr: Option<Stream<'a>>,
-    results: Option<()>,
-    changes: Option<()>,
+    results: Option<&'a Results>,
+    changes: Option<&'a [Change]>,
     warnings: &'a [Notice],
     degraded: &'a [Notice],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,8 +128,8 @@ impl<'a> Report<'a> {
             timing,
             stdout: outcome.stdout.as_ref().map(Stream),
             stderr: outcome.stderr.as_ref().map(Stream),
-            results: None,
-            changes: None,
+            results: outcome.results.as_ref(),
+            changes: outcome.changes.as_deref(),
             warnings: &outcome.warnings,
             degraded: &outcome.degraded,
             wait_status: target.map(|target| target.status),

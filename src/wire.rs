@@ -88,6 +88,10 @@ numbered! {
         MkNod = "mknodat",
         /// symlinkat(2)
         Symlink = "symlinkat",
+        /// utimensat(2)
+        SetTime = "utimensat",
+        /// sendmsg(2)
+        SendMsg = "sendmsg",
         /// fstatfs(2)
         StatFs = "fstatfs",
         /// fsopen(2)

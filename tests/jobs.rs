@@ -197,6 +197,184 @@ fn feature_that_is_asked_for_by_its_default_is_not_asked_for() {
 }
 
 #[test]
+fn results_that_cannot_be_taken_are_refused() {
+    let results = |fields: serde_json::Value| {
+        let mut results = json!({ "directory": "/out" });
+        for (key, value) in fields.as_object().unwrap() {
+            results[key] = value.clone();
+        }
+        json!({ "results": results })
+    };
+    let long = "a".repeat(4096);
+    let name = "a".repeat(256);
+    let place = |scratch: &str, directory: &str| json!({ "scratch": { "directory": scratch }, "results": { "directory": directory } });
+    let table = [
+        (
+            json!({ "results": {} }),
+            Code::MissingField,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": "" })),
+            Code::Empty,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": "out" })),
+            Code::NotAbsolute,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": "/a/../b" })),
+            Code::ParentComponent,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": "/a\u{0}" })),
+            Code::NulByte,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": { "base64": "AA==" } })),
+            Code::NulByte,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": format!("/{name}") })),
+            Code::TooLong,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": 1 })),
+            Code::WrongType,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "directory": [] })),
+            Code::WrongType,
+            "/results/directory",
+        ),
+        (
+            results(json!({ "patterns": [] })),
+            Code::Empty,
+            "/results/patterns",
+        ),
+        (
+            results(json!({ "patterns": "." })),
+            Code::WrongType,
+            "/results/patterns",
+        ),
+        (
+            results(json!({ "patterns": { } })),
+            Code::WrongType,
+            "/results/patterns",
+        ),
+        (
+            results(json!({ "patterns": [1] })),
+            Code::WrongType,
+            "/results/patterns/0",
+        ),
+        (
+            results(json!({ "patterns": ["a", ""] })),
+            Code::Empty,
+            "/results/patterns/1",
+        ),
+        (
+            results(json!({ "patterns": ["a\u{0}"] })),
+            Code::NulByte,
+            "/results/patterns/0",
+        ),
+        (
+            results(json!({ "patterns": ["a", "b", "../c"] })),
+            Code::ParentComponent,
+            "/results/patterns/2",
+        ),
+        (
+            results(json!({ "patterns": ["/.."] })),
+            Code::ParentComponent,
+            "/results/patterns/0",
+        ),
+        (
+            results(json!({ "patterns": ["*/../c"] })),
+            Code::ParentComponent,
+            "/results/patterns/0",
+        ),
+        (
+            results(json!({ "patterns": [long] })),
+            Code::TooLong,
+            "/results/patterns/0",
+        ),
+        (
+            results(json!({ "max_files": -1 })),
+            Code::OutOfRange,
+            "/results/max_files",
+        ),
+        (
+            results(json!({ "max_files": 1.5 })),
+            Code::WrongType,
+            "/results/max_files",
+        ),
+        (
+            results(json!({ "max_files": u64::MAX })),
+            Code::OutOfRange,
+            "/results/max_files",
+        ),
+        (
+            results(json!({ "max_bytes": "1" })),
+            Code::WrongType,
+            "/results/max_bytes",
+        ),
+        (
+            results(json!({ "max_bytes": u64::MAX })),
+            Code::OutOfRange,
+            "/results/max_bytes",
+        ),
+        (
+            results(json!({ "into": "/a" })),
+            Code::UnknownField,
+            "/results/into",
+        ),
+        (json!({ "changes": "yes" }), Code::WrongType, "/changes"),
+        (json!({ "changes": 1 }), Code::WrongType, "/changes"),
+        (place("/s", "/s"), Code::Contradiction, "/results/directory"),
+        (
+            place("/s/t", "/s"),
+            Code::Contradiction,
+            "/results/directory",
+        ),
+        (place("/s", "/"), Code::Contradiction, "/results/directory"),
+        (
+            place("/s", "/s/.stdbox-1000-1-1/upper"),
+            Code::Contradiction,
+            "/results/directory",
+        ),
+    ];
+    for (fields, code, at) in table {
+        let mut job = fields;
+        job["argv"] = json!(["a"]);
+        let problem = refused(job.to_string().as_bytes(), Channels::default());
+        assert_eq!(
+            (problem.code, problem.at.as_deref()),
+            (code, Some(at)),
+            "{job}"
+        );
+    }
+    for fine in [
+        place("/s", "/s/out"),
+        place("/s", "/sout"),
+        results(json!({ "patterns": ["a/../b"], "max_files": 0, "max_bytes": 0 })),
+    ] {
+        let mut job = fine;
+        job["argv"] = json!(["a"]);
+        let text = job.to_string();
+        assert!(
+            Job::from_slice(text.as_bytes(), Channels::default()).is_ok(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn version_that_is_not_spoken_is_refused_first() {
     for version in [0u64, 2, u64::MAX] {
         let text = json!({ "version": version, "argv": [], "root": "" }).to_string();

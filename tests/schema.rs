@@ -18,7 +18,9 @@ use stdbox::job::{Channels, Job};
 use stdbox::outcome::{Captured, Limit, Outcome, Target, Verdict};
 use stdbox::problem::{Code, Notice, Problem, Stage};
 use stdbox::report::{Report, Timing};
+use stdbox::results::{Change, Delivered, Kind, Reason, Results, Skipped, Verb};
 use stdbox::spec::Mode;
+use stdbox::text::Text;
 use stdbox::wire::Rusage;
 
 fn folder() -> &'static Path {
@@ -432,7 +434,8 @@ fn full_jobs() -> Vec<Value> {
         "capabilities": [],
         "fds": [5, 3],
         "mounts": [],
-        "changes": false,
+        "results": { "directory": "//out/", "patterns": ["a/../*", "/b", { "base64": "/w==" }], "max_files": 0, "max_bytes": 1 },
+        "changes": true,
         "init": false,
         "strict": true
     });
@@ -446,6 +449,7 @@ fn full_jobs() -> Vec<Value> {
         json!({ "stdin": { "file": "/x" }, "stdout": { "capture": {} }, "stderr": { "capture": { "max_bytes": 0 } } }),
         json!({ "stdin": { "text": "" }, "env": { "inherit": false }, "scratch": { "directory": "/var//tmp" } }),
         json!({ "env": { "inherit": [] }, "scratch": {}, "directories": { "/dev": "hidden" }, "dev": null }),
+        json!({ "results": { "directory": { "base64": "L/8=" } }, "changes": null }),
         json!({ "env": {}, "user": {}, "limits": {}, "hostname": null, "directories": {}, "system_config": true }),
     ] {
         let mut job = jobs[0].clone();
@@ -517,8 +521,13 @@ fn normalised_job_is_a_job_and_its_own_normal_form() {
             )
         );
         assert_eq!(
-            (&first.hostname, first.dev),
-            (&second.hostname, second.dev),
+            (&first.hostname, first.dev, &first.results, first.changes),
+            (
+                &second.hostname,
+                second.dev,
+                &second.results,
+                second.changes
+            ),
             "{job}"
         );
     }
@@ -566,8 +575,38 @@ fn reports() -> Vec<Outcome> {
         ..Outcome::before(verdict)
     };
     let job = Job::from_slice(br#"{"argv":["a"]}"#, Channels::default()).unwrap();
+    let left = Outcome {
+        results: Some(Results {
+            files: vec![Delivered {
+                path: Text(b"a/\xff".to_vec()),
+                bytes: 1,
+            }],
+            skipped: Reason::ALL
+                .iter()
+                .map(|&reason| Skipped {
+                    path: Text(b"b".to_vec()),
+                    reason,
+                })
+                .collect(),
+        }),
+        changes: Some(
+            Verb::ALL
+                .iter()
+                .flat_map(|&change| {
+                    Kind::ALL.iter().map(move |&kind| Change {
+                        path: Text(b"/\xff".to_vec()),
+                        change,
+                        kind,
+                        bytes: 0,
+                    })
+                })
+                .collect(),
+        ),
+        ..ran(Verdict::Exited(0), 0)
+    };
     let mut all = vec![
         ran(Verdict::Exited(3), 3 << 8),
+        left,
         ran(Verdict::Signaled(11), 11 | 0x80),
         ran(Verdict::LimitExceeded(Limit::WallTime), 9),
         ran(Verdict::Cancelled, 9),

@@ -145,12 +145,23 @@ impl Job {
             }),
             capabilities: Some(self.capabilities.names().map(str::to_owned).collect()),
             fds: Some(self.fds.iter().map(|fd| fd.unsigned_abs()).collect()),
-            changes: Some(false),
+            changes: Some(self.changes),
             init: Some(self.init),
             strict: Some(self.strict),
             root: self.root.as_deref().map(Text::from),
             mounts: Some(self.mounts.iter().map(normal_mount).collect()),
-            results: None,
+            results: self.results.as_ref().map(|wanted| spec::ResultsSpec {
+                directory: Some(Text::from(wanted.directory.bytes())),
+                patterns: Some(
+                    wanted
+                        .patterns
+                        .iter()
+                        .map(|p| Text::from(p.text()))
+                        .collect(),
+                ),
+                max_files: wanted.max_files,
+                max_bytes: wanted.max_bytes,
+            }),
             sync: None,
         }
     }

@@ -2,9 +2,11 @@
 
 use super::{
     Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, Seccomp, User,
+    Wanted,
 };
 use crate::capability::Capabilities;
 use crate::json;
+use crate::pattern::{MAX_BYTES, Pattern, PatternFault};
 use crate::problem::{Code, Problem};
 use crate::profile::{Profile, oci};
 use crate::spec::filter::{SeccompObject, SeccompWord};
@@ -35,8 +37,6 @@ pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
             ),
             "/cgroup",
         ),
-        (spec.results.is_some(), "/results"),
-        (spec.changes == Some(true), "/changes"),
         (spec.sync.is_some(), "/sync"),
     ];
     match asked.iter().find(|(asked, _)| *asked) {
@@ -377,6 +377,75 @@ pub(super) fn scratch(spec: spec::ScratchSpec) -> Checked<Scratch> {
             .map(|v| in_range(v, 64, MAX_SIZE, "/scratch/inodes"))
             .transpose()?,
         numa_nodes: nodes,
+    })
+}
+
+/// How the names of stdbox's own directories in a disk scratch begin.
+const SCRATCH_PREFIX: &[u8] = b".stdbox-";
+
+pub(super) fn results(spec: spec::ResultsSpec, scratch: &Scratch) -> Checked<Wanted> {
+    let Some(directory) = spec.directory else {
+        let at = "/results/directory";
+        return Err(Problem::at(
+            Code::MissingField,
+            at,
+            "The field \"directory\" is missing.",
+        ));
+    };
+    let directory = abs_path(&directory, "/results/directory")?;
+    if let Scratch::Disk(place) = scratch {
+        let below =
+            place.is_above(&directory) && place.rest_of(&directory).starts_with(SCRATCH_PREFIX);
+        if directory.contains(place) || below {
+            let message = "The results directory may not hold the scratch directory, or lie in a part of it that stdbox uses: a job could put its results among the writes of another.";
+            return Err(
+                Problem::at(Code::Contradiction, "/results/directory", message)
+                    .hint("Name a directory beside or below scratch.directory."),
+            );
+        }
+    }
+    let patterns = spec
+        .patterns
+        .unwrap_or_else(|| vec![Text::from(b".".as_slice())]);
+    if patterns.is_empty() {
+        let message = "Without a pattern nothing would be taken.";
+        return Err(Problem::at(Code::Empty, "/results/patterns", message)
+            .hint("Leave the field out to take all that the job wrote in cwd."));
+    }
+    let patterns = patterns
+        .iter()
+        .enumerate()
+        .map(|(i, text)| pattern(text, i));
+    let most = |value: Option<u64>, at: &str| {
+        value
+            .map(|value| in_range(value, 0, MAX_SIZE, at))
+            .transpose()
+    };
+    Ok(Wanted {
+        directory,
+        patterns: patterns.collect::<Checked<_>>()?,
+        max_files: most(spec.max_files, "/results/max_files")?,
+        max_bytes: most(spec.max_bytes, "/results/max_bytes")?,
+    })
+}
+
+fn pattern(text: &Text, i: usize) -> Checked<Pattern> {
+    let at = format!("/results/patterns/{i}");
+    Pattern::new(&text.0).map_err(|fault| match fault {
+        PatternFault::Empty => Problem::at(Code::Empty, at, "A pattern cannot be empty."),
+        PatternFault::Nul => Problem::at(Code::NulByte, at, "A pattern cannot hold a NUL byte."),
+        PatternFault::Parent => Problem::at(
+            Code::ParentComponent,
+            at,
+            "A \"..\" that leads out of the tree, or stands behind a wildcard, is not taken here.",
+        ),
+        PatternFault::TooLong => {
+            let message = format!(
+                "{} bytes are more than the {MAX_BYTES} of a path.",
+                text.0.len()
+            );
+            Problem::at(Code::TooLong, at, message)
+        }
     })
 }
 

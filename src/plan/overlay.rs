@@ -288,6 +288,8 @@ impl Builder<'_> {
                         from: At::host(&host),
                         at,
                         mode,
+                        bytes: *bytes,
+                        modified: entry.modified,
                     });
                 }
             }

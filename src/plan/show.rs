@@ -133,7 +133,7 @@ impl fmt::Display for Step {
             Self::Write { at, bytes, mode } => {
                 write!(f, "write     {at} {mode:04o} {} bytes", bytes.len())
             }
-            Self::Copy { from, at, mode } => write!(f, "copy      {from} -> {at} {mode:04o}"),
+            Self::Copy { from, at, mode, .. } => write!(f, "copy      {from} -> {at} {mode:04o}"),
             Self::EnterRoot { slot, bottom } => {
                 write!(
                     f,

@@ -9,11 +9,13 @@
 
 use super::ids::Ids;
 use super::{
-    At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, config, devices, foreign, mounts, system,
+    At, Attributes, IfAbsent, NoPlan, Placed, Slot, Step, Written, config, devices, foreign,
+    mounts, system,
 };
 use crate::host::{HostFacts, Listing, PathFact, Question};
 use crate::job::{Directory, Job, Scratch, deciding};
 use crate::mountinfo::MountTable;
+use crate::pattern::Matcher;
 use crate::problem::Notice;
 use crate::spec::{Dev, Mode};
 use crate::text::AbsPath;
@@ -28,6 +30,7 @@ pub(super) struct Tree {
     pub(super) base: AbsPath,
     pub(super) home: Option<AbsPath>,
     pub(super) names_held: bool,
+    pub(super) written: Option<Written>,
     pub(super) warnings: Vec<Notice>,
     pub(super) degraded: Vec<Notice>,
 }
@@ -117,6 +120,8 @@ pub(super) struct Builder<'a> {
     pub(super) pointer: Option<String>,
     /// Whether a protected directory has its name in one that the job can write.
     pub(super) names_held: bool,
+    /// Which result files are wanted, and where their paths start.
+    pub(super) wanted: Option<(Matcher, AbsPath)>,
     /// Directories on the way from the one to the other.
     pub(super) held: BTreeSet<AbsPath>,
     /// Read-only directories in which mounts need places that the host does not have.
@@ -177,6 +182,7 @@ impl<'a> Builder<'a> {
             overlays: false,
             pointer: None,
             names_held: false,
+            wanted: None,
             held: BTreeSet::new(),
             holes: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -263,6 +269,7 @@ impl<'a> Builder<'a> {
         system::proc_place(self)?;
         mounts::extra(self)?;
         system::cover_disk_scratch(self);
+        self.wanted = self.wanted();
         if let (Scratch::Disk(_), Some((_, false))) = (&self.job.scratch, &self.facts.disk_scratch)
         {
             self.without_xattr();
@@ -329,10 +336,11 @@ impl<'a> Builder<'a> {
         steps.append(&mut self.attach);
         self.attach = steps;
         system::proc(&mut self);
-        let mut steps = self.attach;
+        let mut steps = std::mem::take(&mut self.attach);
         if let Some(slot) = self.root {
             steps.push(plain(Step::EnterRoot { slot, bottom }));
         }
+        let written = self.written(&mut steps);
         // What a disk scratch holds is only known when it is removed; its file system holds other things too.
         let memory = self.scratch == self.memory;
         Tree {
@@ -342,6 +350,7 @@ impl<'a> Builder<'a> {
             base: self.base,
             home,
             names_held: self.names_held,
+            written,
             warnings: self.warnings,
             degraded: self.degraded,
         }

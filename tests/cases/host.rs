@@ -388,6 +388,7 @@ impl FakeHost {
                     name: top.rest_of(at).to_vec(),
                     kind: node.kind.clone(),
                     mode: node.mode,
+                    modified: (0, 0),
                 })
                 .collect(),
         )

@@ -190,6 +190,10 @@ fn list(path: &AbsPath) -> Listing {
                 name: entry.file_name().into_vec(),
                 kind,
                 mode: metadata.mode() & 0o7777,
+                modified: (
+                    metadata.mtime(),
+                    u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+                ),
             });
         }
     }

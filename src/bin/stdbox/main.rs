@@ -4,6 +4,7 @@
 
 mod child;
 mod cli;
+mod collect;
 mod diagnose;
 mod facts;
 mod id_facts;
@@ -15,8 +16,10 @@ mod sys;
 mod userns;
 
 use cli::{Command, Options, Place};
+use collect::{Output, Places};
 use nix::errno::Errno;
 use nix::libc;
+use scratch::DiskScratch;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -104,8 +107,17 @@ fn attempt(
         .as_ref()
         .map(|disk| (disk.path().clone(), disk.takes_xattr()));
     let mut namespace = None;
-    let mut outcome = decide(job, &mut facts, timing)
-        .and_then(|plan| carry_out(job, &plan, &facts, stop_signals, timing, &mut namespace));
+    let mut outcome = decide(job, &mut facts, timing).and_then(|plan| {
+        carry_out(
+            job,
+            &plan,
+            &facts,
+            disk.as_ref(),
+            stop_signals,
+            timing,
+            &mut namespace,
+        )
+    });
     if let Some(disk) = disk {
         let left = disk.path().clone();
         match (disk.remove(namespace.as_ref()), &mut outcome) {
@@ -150,6 +162,7 @@ fn carry_out(
     job: &Job,
     plan: &Plan,
     facts: &HostFacts,
+    disk: Option<&DiskScratch>,
     stop_signals: &OwnedFd,
     timing: &mut Timing,
     namespace: &mut Option<UserNamespace>,
@@ -159,16 +172,30 @@ fn carry_out(
             outcome::too_strict(notice),
         ))));
     }
-    let streams = streams::open(job)?;
-    Ok(supervise::run(
-        job,
-        plan,
-        facts,
-        streams,
-        stop_signals,
-        timing,
-        namespace,
-    ))
+    let wanted = job.results.as_ref();
+    let mut places = Places {
+        disk: disk.map(DiskScratch::fd),
+        output: wanted
+            .map(|wanted| Output::open(&wanted.directory))
+            .transpose()?,
+    };
+    let outcome = streams::open(job).map(|streams| {
+        supervise::run(
+            job,
+            plan,
+            facts,
+            streams,
+            &places,
+            stop_signals,
+            timing,
+            namespace,
+        )
+    });
+    let ran = |outcome: &Outcome| !matches!(outcome.verdict, Verdict::SetupFailed(_));
+    if let Some(output) = places.output.take_if(|_| !outcome.as_ref().is_ok_and(ran)) {
+        output.undo();
+    }
+    outcome
 }
 
 /// Checks the job, and shows it with its defaults.

@@ -93,6 +93,11 @@ impl DiskScratch {
         &self.path
     }
 
+    /// The directory itself.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.own.as_fd()
+    }
+
     /// Whether its file system holds `user.*` attributes.
     pub(crate) fn takes_xattr(&self) -> bool {
         fd::takes_user_xattr(self.own.as_raw_fd())

@@ -1,10 +1,11 @@
 //! Starts one container, stands by it, and says how it ended. Ring 1.
 
 use crate::child::{self, Image};
+use crate::collect::{self, Left, Places};
 use crate::diagnose;
 use crate::identity::{self, Unmapped};
 use crate::streams::{Source, Streams};
-use crate::sys::{alloc, fd, process};
+use crate::sys::{alloc, fd, handover, process};
 use crate::userns::UserNamespace;
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
@@ -99,6 +100,8 @@ struct Running {
     init: i32,
     pidfd: OwnedFd,
     records: Option<OwnedFd>,
+    /// Where the file systems that hold the job's writes come from.
+    handover: Option<OwnedFd>,
     feed: Option<(OwnedFd, Vec<u8>, usize)>,
     stdout: Option<Capture>,
     stderr: Option<Capture>,
@@ -119,11 +122,13 @@ struct Running {
 
 /// Runs the plan. `stop_signals` gives the signals that tell stdbox to stop. Where the job had many ids, its user namespace
 /// is left in `namespace`.
+#[expect(clippy::too_many_arguments, reason = "one run has all of these")]
 pub(crate) fn run(
     job: &Job,
     plan: &Plan,
     facts: &HostFacts,
     streams: Streams,
+    places: &Places<'_>,
     stop_signals: &OwnedFd,
     timing: &mut Timing,
     namespace: &mut Option<UserNamespace>,
@@ -155,13 +160,20 @@ pub(crate) fn run(
     {
         capture.drain(&mut buffer);
     }
+    let left = running.collect(job, plan, places, stop_signals);
     let ended = process::now_ns();
     let ready = running.ready_ns.unwrap_or(ended);
     let exited = running.exited.map_or(ended, |(_, at)| at);
     timing.setup_ns = ready.saturating_sub(started);
     timing.run_ns = exited.saturating_sub(ready);
     timing.teardown_ns = ended.saturating_sub(exited);
-    running.judge(job, plan, facts, status, rusage)
+    let mut outcome = running.judge(job, plan, facts, status, rusage);
+    if let Some(left) = left {
+        outcome.results = left.results;
+        outcome.changes = left.changes;
+        outcome.degraded.extend(left.degraded);
+    }
+    outcome
 }
 
 fn start(
@@ -172,6 +184,10 @@ fn start(
 ) -> Result<Running, Errno> {
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
+    let handover = match &plan.written {
+        Some(_) => Some(handover::pair().map(|(own, other)| (fd::owned(own), fd::owned(other)))?),
+        None => None,
+    };
     let Streams {
         child: ends,
         feed,
@@ -198,6 +214,7 @@ fn start(
         maps_written: maps_written
             .as_ref()
             .map_or([-1; 2], |ends| ends.each_ref().map(AsRawFd::as_raw_fd)),
+        handover: handover.as_ref().map_or(-1, |(_, other)| other.as_raw_fd()),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         stdin: source,
         strict: job.strict,
@@ -230,6 +247,7 @@ fn start(
         init,
         pidfd: fd::owned(pidfd),
         records: Some(reader),
+        handover: handover.map(|(own, _)| own),
         feed: feed.map(|(to, bytes)| (to, bytes, 0)),
         stdout: stdout.map(Capture::new),
         stderr: stderr.map(Capture::new),
@@ -424,6 +442,35 @@ impl Running {
             }
             Record::Garbled => self.garbled = true,
         }
+    }
+
+    /// Looks at what the target left, if it ran and anybody asked.
+    fn collect(
+        &mut self,
+        job: &Job,
+        plan: &Plan,
+        places: &Places<'_>,
+        stop_signals: &OwnedFd,
+    ) -> Option<Left> {
+        let (written, handover) = (plan.written.as_ref()?, self.handover.take()?);
+        if self.ready_ns.is_none() || self.failed.is_some() {
+            return None;
+        }
+        let Ok(sent) = handover::receive(handover.as_raw_fd(), written.slots.len()) else {
+            return Some(collect::lost(job));
+        };
+        let sources = collect::sources(written, sent, places.disk);
+        // A signal that ended the job was taken out of its descriptor then.
+        let stop = || {
+            let mut signals = [pollfd {
+                fd: stop_signals.as_raw_fd(),
+                events: POLLIN,
+                revents: 0,
+            }];
+            fd::poll(&mut signals, Some(0)).is_ok() && signals.iter().any(|wait| wait.revents != 0)
+        };
+        let output = places.output.as_ref();
+        Some(collect::collect(job, written, &sources, output, &stop))
     }
 
     fn judge(

@@ -17,13 +17,13 @@ mod steps;
 mod target;
 
 use crate::streams::Source;
-use crate::sys::{fd, mount, process};
+use crate::sys::{fd, handover, mount, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use stdbox::capability::Capabilities;
-use stdbox::plan::{IdMaps, MapWriter, Plan};
+use stdbox::plan::{IdMaps, MapWriter, Plan, Written};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// What the parent prepared beside the plan.
@@ -35,6 +35,8 @@ pub(crate) struct Image {
     pub(crate) parents_end: i32,
     /// Where the parent says that it has written the id maps, and its end of that; -1 where the child writes them.
     pub(crate) maps_written: [i32; 2],
+    /// Where the file systems that hold the job's writes are sent, if the parent wants them; else -1.
+    pub(crate) handover: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// What is still to be done about standard input.
@@ -181,9 +183,25 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
         loopback()?;
     }
     steps::run(plan, image, slots)?;
+    if let Some(written) = &plan.written {
+        hand_over(written, image, slots)?;
+    }
     // Where the tree is used in place this is still the caller's directory, below whatever is mounted over it, and
     // /proc/self/cwd in a path of the job would lead there.
     process::chdir(c"/").map_err(fault(Phase::Cwd, 0, Call::ChDir))
+}
+
+/// Sends the parent what it needs to look at the job's writes when the container is gone.
+fn hand_over(written: &Written, image: &Image, slots: &Slots) -> Done {
+    for part in written.slots.chunks(handover::MOST) {
+        let mut places = [-1; handover::MOST];
+        for (place, slot) in places.iter_mut().zip(part) {
+            *place = slots.get(slot.0).copied().unwrap_or(-1);
+        }
+        let places = places.get(..part.len()).unwrap_or(&places);
+        handover::send(image.handover, places).map_err(fault(Phase::Init, 0, Call::SendMsg))?;
+    }
+    Ok(())
 }
 
 /// Opens the named pipe again, this time waiting for a writer as every program would. It is done here, since this process

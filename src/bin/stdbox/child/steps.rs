@@ -1,12 +1,13 @@
 //! The plan's steps, one arm each. Ring 2.
 
 use super::{Done, Image, Slots, fault, say};
-use crate::sys::{fd, mount, process};
+use crate::sys::{fd, mount, process, transfer};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CStr;
 use stdbox::job::MAX_LOWER;
-use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step};
+use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step, WRITTEN_AT};
+use stdbox::results::Time;
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// Room for `/proc/self/fd/` and a number.
@@ -29,7 +30,7 @@ pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
             call,
             errno: errno as i32,
         };
-        match step(&placed.step, slots) {
+        match step(&placed.step, slots, plan.written.is_some()) {
             Ok(None) => {}
             Ok(Some(given_up)) => report(image, failure(given_up))?,
             Err(fault) => match if_absent(&placed.step, fault) {
@@ -143,8 +144,9 @@ fn bits(attributes: Attributes) -> u64 {
         | bit(attributes.no_exec, mount::ATTR_NOEXEC)
 }
 
-/// Carries one step out; returns what had to be given up for it to succeed.
-fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
+/// Carries one step out; returns what had to be given up for it to succeed. `dated` files get the modification time that
+/// tells later whether the job has written them.
+fn step(step: &Step, slots: &mut Slots, dated: bool) -> Result<Option<Fault>, Fault> {
     let mut given_up = None;
     match step {
         Step::NewFs {
@@ -246,9 +248,16 @@ fn step(step: &Step, slots: &mut Slots) -> Result<Option<Fault>, Fault> {
         Step::Write { at, bytes, mode } => {
             let file = create(slots, at, *mode)?;
             fd::write_all(file, bytes).map_err(by(Call::Write))?;
+            date(file, dated.then_some(WRITTEN_AT))?;
             fd::close(file);
         }
-        Step::Copy { from, at, mode } => copy(slots, from, at, *mode)?,
+        Step::Copy {
+            from,
+            at,
+            mode,
+            modified,
+            bytes: _,
+        } => copy(slots, from, at, *mode, dated.then_some(*modified))?,
         Step::EnterRoot { slot, bottom } => enter_root(fd_of(slots, *slot), *bottom)?,
     }
     Ok(given_up)
@@ -259,7 +268,12 @@ fn create(slots: &Slots, at: &At, mode: u32) -> Result<i32, Fault> {
     fd::open(start(slots, at), &at.path, flags, mode).map_err(by(Call::Open))
 }
 
-fn copy(slots: &Slots, from: &At, at: &At, mode: u32) -> Result<(), Fault> {
+fn date(file: i32, time: Option<Time>) -> Result<(), Fault> {
+    time.map_or(Ok(()), |time| transfer::set_modified(file, time))
+        .map_err(by(Call::SetTime))
+}
+
+fn copy(slots: &Slots, from: &At, at: &At, mode: u32, time: Option<Time>) -> Result<(), Fault> {
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let source = match fd::open_plain(start(slots, from), &from.path, flags) {
         Ok(source) => source,
@@ -269,6 +283,7 @@ fn copy(slots: &Slots, from: &At, at: &At, mode: u32) -> Result<(), Fault> {
     };
     let file = create(slots, at, mode)?;
     while fd::send_file(file, source).map_err(by(Call::SendFile))? > 0 {}
+    date(file, time)?;
     fd::close(file);
     fd::close(source);
     Ok(())

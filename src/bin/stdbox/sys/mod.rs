@@ -7,8 +7,10 @@
 
 pub(crate) mod alloc;
 pub(crate) mod fd;
+pub(crate) mod handover;
 pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod transfer;
 
 use nix::errno::Errno;
 use nix::libc::{c_int, c_long};
