@@ -123,7 +123,8 @@ fn generated(step: &Step) -> Option<(Place, State)> {
         ..State::new(Kind::File, mode)
     };
     let (at, state) = match step {
-        Step::MakeDir { at, mode } => (at, State::new(Kind::Directory, *mode)),
+        // What else the host's directory has, mkdir(2) does not give.
+        Step::MakeDir { at, mode } => (at, State::new(Kind::Directory, *mode & 0o1777)),
         Step::MakeNode { at, node, mode } => {
             let kind = match node {
                 Node::File => Kind::File,
