@@ -22,6 +22,7 @@
 //! | `lifetime` | to outlive its job, its limits, or stdbox |
 //! | `faults` | the target to run although a step of set-up failed |
 //! | `exhaustion` | that nothing is left for a report, or for the host |
+//! | `results` | files of the host as results, or results in other places of the host |
 //! | `report` | to forge, spoil or hold up the report |
 //!
 //! What a filter denies is shown by every ABI in `tests/hardening.rs` and `tests/filter/`.
@@ -59,6 +60,7 @@ mod program;
 mod propagation;
 mod races;
 mod report;
+mod results;
 mod settings;
 mod supervisor;
 mod targets;

@@ -90,6 +90,8 @@ impl Copier {
                 Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOSYS) => {
                     self.unnamed = false;
                 }
+                // A directory that was removed says so too; by name it tells better what is wrong.
+                Err(Errno::EPERM) => {}
                 Err(errno) => return Err(output(errno)),
             }
         }
