@@ -278,6 +278,36 @@ fn results_of_nested_modes_come_from_each() {
 }
 
 #[test]
+fn results_of_extra_mounts_are_those_of_the_container() {
+    let work = Fresh::new();
+    work.file("bound/f", "old");
+    let at = |name: &str| format!("{}/{name}", work.str());
+    let mounts = json!([
+        { "type": "tmpfs", "target": at("memory") },
+        { "type": "bind", "source": at("bound"), "target": at("writable"), "read_only": false },
+        { "type": "file", "target": at("given"), "text": "given" },
+    ]);
+    let taking = Taking::new(
+        &["."],
+        json!({ "cwd": work.str(), "mounts": mounts, "changes": true }),
+    );
+    let seen = taking
+        .run("mkdir memory/d; printf 1 > memory/f; printf 2 > memory/d/f; printf 3 > writable/g");
+    let wanted = expect(&[("memory/d/f", "2"), ("memory/f", "1")]);
+    assert_eq!(taking.arrived(seen.exited(0)), wanted, "{seen}");
+    let list = seen.report["changes"].as_array().unwrap();
+    let paths: Vec<String> = list
+        .iter()
+        .map(|change| change["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        paths,
+        [at("memory/d"), at("memory/d/f"), at("memory/f")],
+        "{seen}"
+    );
+}
+
+#[test]
 fn results_keep_bits_and_time_and_belong_to_the_caller() {
     for scratch in [json!({}), json!({ "directory": "/var/tmp" })] {
         let taking = Taking::new(&["."], json!({ "cwd": "/tmp", "scratch": scratch }));
