@@ -577,3 +577,59 @@ fn results_directory_that_becomes_full_is_told_beside_the_outcome() {
     assert_eq!(files(seen.exited(5)), [("a".into(), 1)], "{seen}");
     assert!(seen.degraded().contains(&"results-incomplete"), "{seen}");
 }
+
+#[test]
+fn files_of_every_id_of_the_job_are_the_callers_where_they_arrive() {
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap()
+        .name;
+    let ranges = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    if !root()
+        && !ranges
+            .lines()
+            .any(|line| line.starts_with(&format!("{own}:")))
+    {
+        return support::skip("subids", "this user has no subordinate ids");
+    }
+    for scratch in [json!({}), json!({ "directory": "/var/tmp" })] {
+        let taking = Taking::new(
+            &["/tmp"],
+            json!({
+                "directories": { "/": "read-only", "/tmp": "hidden" }, "changes": true, "scratch": scratch,
+                "mounts": [{ "type": "tmpfs", "target": "/other" }],
+                "user": { "uid": 0, "gid": 0, "map": "range" },
+                "capabilities": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
+            }),
+        );
+        let seen = taking.run(
+            "mkdir /tmp/a /other/b && echo theirs > /tmp/a/f && echo mine > /tmp/g && echo x > /other/b/f && chmod 600 /tmp/a/f && chown 7:7 /tmp/a/f /tmp/a && chmod 0 /tmp/a /tmp/a/f && chown 8:8 /other/b && chmod 0 /other/b",
+        );
+        seen.exited(0);
+        let arrived = taking.arrived(&seen);
+        let wanted = [("tmp/a/f", "theirs\n"), ("tmp/g", "mine\n")];
+        let wanted: BTreeMap<String, String> =
+            wanted.map(|(path, text)| (path.into(), text.into())).into();
+        // One that nobody may read has no content for a test that is not root's.
+        assert_eq!(
+            arrived.keys().collect::<Vec<_>>(),
+            wanted.keys().collect::<Vec<_>>(),
+            "{seen}"
+        );
+        let found = std::fs::metadata(taking.out().join("tmp/a/f")).unwrap();
+        assert_eq!(
+            (found.uid(), found.mode() & 0o777),
+            (nix::unistd::geteuid().as_raw(), 0),
+            "{seen}"
+        );
+        let changed: Vec<&str> = seen.report["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|change| change["path"].as_str())
+            .collect();
+        for path in ["/tmp/a", "/tmp/a/f", "/tmp/g", "/other/b", "/other/b/f"] {
+            assert!(changed.contains(&path), "{path}: {seen}");
+        }
+    }
+}

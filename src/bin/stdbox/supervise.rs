@@ -160,7 +160,7 @@ pub(crate) fn run(
     {
         capture.drain(&mut buffer);
     }
-    let left = running.collect(job, plan, places, stop_signals);
+    let left = running.collect(job, plan, places, stop_signals, namespace.as_ref());
     let ended = process::now_ns();
     let ready = running.ready_ns.unwrap_or(ended);
     let exited = running.exited.map_or(ended, |(_, at)| at);
@@ -451,6 +451,7 @@ impl Running {
         plan: &Plan,
         places: &Places<'_>,
         stop_signals: &OwnedFd,
+        namespace: Option<&UserNamespace>,
     ) -> Option<Left> {
         let (written, handover) = (plan.written.as_ref()?, self.handover.take()?);
         if self.ready_ns.is_none() || self.failed.is_some() {
@@ -470,7 +471,14 @@ impl Running {
             fd::poll(&mut signals, Some(0)).is_ok() && signals.iter().any(|wait| wait.revents != 0)
         };
         let output = places.output.as_ref();
-        Some(collect::collect(job, written, &sources, output, &stop))
+        let collect = || collect::collect(job, written, &sources, output, &stop);
+        // Files of other ids than the caller's can be read there only.
+        Some(match namespace {
+            Some(namespace) => namespace
+                .visit(collect)
+                .unwrap_or_else(|_| collect::lost(job)),
+            None => collect(),
+        })
     }
 
     fn judge(

@@ -11,6 +11,9 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use stdbox::plan::IdMaps;
 
+/// The stack of a process that shares this one's memory, in bytes.
+const VISIT_STACK: usize = 1 << 20;
+
 /// A user namespace; it lives as long as this.
 #[derive(Debug)]
 pub(crate) struct UserNamespace(OwnedFd);
@@ -83,6 +86,26 @@ impl UserNamespace {
             }
             _ => Err(Errno::EIO),
         }
+    }
+
+    /// Runs this in a process that has every capability in the namespace and shares the memory of this one, which waits. What
+    /// it opens is its own.
+    ///
+    /// # Errors
+    /// What kept the process from starting; EIO where it was ended.
+    pub(crate) fn visit<T>(&self, mut work: impl FnMut() -> T) -> Result<T, Errno> {
+        let parent = process::own_pid();
+        let mut stack = vec![0u128; VISIT_STACK / size_of::<u128>()];
+        let mut done = Err(Errno::EIO);
+        let mut body = || {
+            done = self.enter(parent).map(|()| work());
+            process::leave()
+        };
+        let pid = process::clone_sharing(0, process::StackEnd::of(&mut stack), &mut body)?;
+        while matches!(process::wait(pid), Ok(None) | Err(Errno::EINTR)) {}
+        // The change of credentials has closed the files of this process in /proc too.
+        process::set_dumpable()?;
+        done
     }
 
     /// Joins the namespace. The change of credentials takes the death signal away, so that comes after it.

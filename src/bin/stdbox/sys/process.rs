@@ -105,7 +105,7 @@ pub(crate) fn clone_sharing(
     let mut body = body;
     let flags = namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: `stack` is the end of memory that only the new process uses, and large enough for the straight line of calls
-    // in `child/target.rs`. This process does not run until the other one has left the shared memory, so neither sees the
+    // in `child/target.rs`, or for the walks in `collect/`, which do not recurse. This process does not run until the other one has left the shared memory, so neither sees the
     // other change anything.
     check(unsafe { libc::clone(enter, stack.0, flags, (&raw mut body).cast()) }.into())
         .map(|pid| c_int::try_from(pid).unwrap_or(-1))
