@@ -86,6 +86,11 @@ impl Builder<'_> {
     }
 
     pub(super) fn set_area(&mut self, path: &AbsPath, area: Area) {
+        if self.sealed {
+            self.closed.insert(path.clone());
+        } else {
+            self.closed.remove(path);
+        }
         self.areas.insert(path.clone(), area);
     }
 
@@ -192,6 +197,7 @@ impl Builder<'_> {
         ) = self.area(path)
             && &top != path
             && own == slot
+            && !self.closed.contains(&top)
         {
             let made = self.ensure_dir(path, mode);
             let place = within(&base, top.rest_of(path));

@@ -375,7 +375,7 @@ fn file(b: &mut Builder<'_>, place: &Place, bytes: &[u8], mode: u32) -> Result<(
                     mode: Mode::ReadOnly,
                     ..
                 }
-            ) || b.is_hole(&top);
+            ) || b.closed.contains(&top);
             if closed {
                 let attributes = Attributes {
                     read_only: true,

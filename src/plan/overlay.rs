@@ -106,7 +106,10 @@ impl Builder<'_> {
         match area {
             Area::Own {
                 slot, path: base, ..
-            } if slot == self.scratch && &top != path => {
+            } if slot == self.scratch
+                && &top != path
+                && (self.sealed || !self.closed.contains(&top)) =>
+            {
                 Some((within(&base, top.rest_of(path)), false))
             }
             _ => Some((self.nested_dir(self.scratch, bits), true)),

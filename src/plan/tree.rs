@@ -130,6 +130,8 @@ pub(super) struct Builder<'a> {
     pub(super) links: BTreeMap<AbsPath, Vec<u8>>,
     /// Whether what is being mounted is read-only, although it is made of our own file systems.
     pub(super) sealed: bool,
+    /// The areas of which that is true.
+    pub(super) closed: BTreeSet<AbsPath>,
     /// Mounts that go over the fresh /proc.
     pub(super) over_proc: Vec<(Slot, AbsPath)>,
     pub(super) warnings: Vec<Notice>,
@@ -187,6 +189,7 @@ impl<'a> Builder<'a> {
             holes: BTreeSet::new(),
             links: BTreeMap::new(),
             sealed: false,
+            closed: BTreeSet::new(),
             over_proc: Vec::new(),
             warnings: Vec::new(),
             degraded: Vec::new(),

@@ -509,28 +509,28 @@ fn unbuilt(t: &mut Table) {
     .bad("off with a limit", "\"off\"", Code::Contradiction, Cannot);
     t.place("/cgroup/parent", "\"cgroup\":{\"parent\":§}", &["\"/a\""])
         .absolute();
-    let whole = "{\"directory\":\"a\"}";
+    let whole = "{\"directory\":\"/a\"}";
     t.place("/results", "\"results\":§", &[whole])
         .types(&["object"])
         .object(whole, &["directory"], false);
     t.place(
         "/results/directory",
         "\"results\":{\"directory\":§}",
-        &["\"a\""],
+        &["\"/a\""],
     )
-    .path();
-    let fields = "\"results\":{\"directory\":\"a\",\"patterns\":§}";
+    .absolute();
+    let fields = "\"results\":{\"directory\":\"/a\",\"patterns\":§}";
     t.place("/results/patterns", fields, &["[\".\"]"])
         .types(&["array"])
         .bad("empty", "[]", Code::Empty, Refuses);
-    let fields = "\"results\":{\"directory\":\"a\",\"patterns\":[\".\",§]}";
+    let fields = "\"results\":{\"directory\":\"/a\",\"patterns\":[\".\",§]}";
     t.place("/results/patterns/*", fields, &["\"a/../b\"", "\"/a/**\""])
         .path()
         .bad("parent", "\"..\"", Code::ParentComponent, Cannot)
         .bad("parent", "\"a/../../b\"", Code::ParentComponent, Cannot)
         .bad("parent", "\"/..\"", Code::ParentComponent, Cannot);
     for name in ["max_files", "max_bytes"] {
-        let fields = format!("\"results\":{{\"directory\":\"a\",\"{name}\":§}}");
+        let fields = format!("\"results\":{{\"directory\":\"/a\",\"{name}\":§}}");
         t.place(&format!("/results/{name}"), &fields, &["0"])
             .number(0, MOST_BYTES);
     }

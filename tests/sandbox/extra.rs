@@ -1022,3 +1022,22 @@ fn nothing_is_left_in_the_mount_table_of_the_host() {
     says(&run, "1\n");
     assert_eq!(run.complaint, "", "{run}");
 }
+
+#[test]
+fn what_is_writable_in_a_read_only_tree_stays_so_where_a_target_is_made_in_it() {
+    let fresh = Fresh::new();
+    fresh.file("over/host", "host\n");
+    fresh.file("over/below/f", "");
+    let over = fresh.path().join("over");
+    let over = over.to_str().unwrap();
+    let job = json!({
+        "argv": ["/bin/sh", "-c", format!("touch /tmp/a /home/b $HOME/c /dev/shm/d {over}/new {over}/host /made-here/e && ! touch /f && ! touch {over}/../g")],
+        "cwd": "/", "directories": { "/": "read-only", "/tmp": "hidden", "/home": "hidden", over: "overlay" },
+        "mounts": [{ "type": "tmpfs", "target": "/made-here" }]
+    });
+    run(&job).exited(0);
+    // An overlay with a mount below it is a skeleton in the skeleton of the root.
+    let script = format!("mount -t tmpfs below {over}/below; exec \"$STDBOX\"");
+    run_in_namespace(&script, &job).exited(0);
+    assert!(!std::path::Path::new("/made-here").exists());
+}
