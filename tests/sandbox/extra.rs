@@ -589,7 +589,7 @@ fn bind_of_a_device_opens_in_dev_only() {
 #[test]
 fn source_that_cannot_be_reached_is_refused() {
     if root() {
-        skip("root", "root can search every directory");
+        skip("user", "root can search every directory");
         return;
     }
     let scene = scene();
