@@ -580,16 +580,7 @@ fn results_directory_that_becomes_full_is_told_beside_the_outcome() {
 
 #[test]
 fn files_of_every_id_of_the_job_are_the_callers_where_they_arrive() {
-    let own = nix::unistd::User::from_uid(nix::unistd::geteuid())
-        .unwrap()
-        .unwrap()
-        .name;
-    let ranges = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
-    if !root()
-        && !ranges
-            .lines()
-            .any(|line| line.starts_with(&format!("{own}:")))
-    {
+    if !support::many_ids() {
         return support::skip("subids", "this user has no subordinate ids");
     }
     for scratch in [json!({}), json!({ "directory": "/var/tmp" })] {
@@ -627,4 +618,26 @@ fn files_of_every_id_of_the_job_are_the_callers_where_they_arrive() {
             assert!(changed.contains(&path), "{path}: {seen}");
         }
     }
+}
+
+#[test]
+fn working_directory_behind_a_link_of_an_image_is_found_there() {
+    let fresh = Fresh::new();
+    let image = fresh.path().join("image");
+    for part in ["bin", "data", "tmp"] {
+        std::fs::create_dir_all(image.join(part)).unwrap();
+    }
+    std::fs::copy("/usr/bin/busybox", image.join("bin/busybox")).unwrap();
+    // The host has a /data of its own kind, or none: neither is meant.
+    std::os::unix::fs::symlink("/data", image.join("work")).unwrap();
+    let taking = Taking::new(&["made"], json!({ "root": image, "cwd": "/work" }));
+    let mut job = taking.fields.clone();
+    job["argv"] = json!(["/bin/busybox", "sh", "-c", "echo here > made"]);
+    let seen = run(&job);
+    seen.exited(0);
+    assert_eq!(
+        taking.arrived(&seen),
+        BTreeMap::from([("made".into(), "here\n".into())]),
+        "{seen}"
+    );
 }

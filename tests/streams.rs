@@ -157,17 +157,7 @@ fn capture_of_a_flood_does_not_delay_the_wall_time_limit() {
 #[test]
 fn capture_of_a_flood_does_not_delay_a_signal_to_stop() {
     let job = probe_job(&["flood", "1", "0", "1048576"], json!({}));
-    let mut child = Command::new(stdbox())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(job.to_string().as_bytes())
-        .unwrap();
+    let child = support::start(&job);
     std::thread::sleep(Duration::from_millis(300));
     // SAFETY: no memory is passed.
     unsafe { libc::kill(c_int::try_from(child.id()).unwrap(), libc::SIGTERM) };
@@ -716,17 +706,7 @@ fn stream_of_a_pipe_that_nobody_writes_does_not_outlast_the_wall_time_limit() {
     let scene = Fresh::new();
     let fifo = fifo(&scene);
     let job = json!({"argv": ["cat"], "cwd": "/", "stdin": {"file": fifo}, "limits": {"wall_time_ms": 300}});
-    let mut child = Command::new(stdbox())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(job.to_string().as_bytes())
-        .unwrap();
+    let mut child = support::start(&job);
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(5));
@@ -745,17 +725,7 @@ fn stream_of_a_pipe_that_nobody_writes_can_be_cancelled() {
     let scene = Fresh::new();
     let fifo = fifo(&scene);
     let job = json!({"argv": ["cat"], "cwd": "/", "stdin": {"file": fifo}});
-    let mut child = Command::new(stdbox())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(job.to_string().as_bytes())
-        .unwrap();
+    let child = support::start(&job);
     std::thread::sleep(Duration::from_millis(300));
     // SAFETY: no memory is passed.
     unsafe { libc::kill(c_int::try_from(child.id()).unwrap(), libc::SIGTERM) };

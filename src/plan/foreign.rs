@@ -1,5 +1,6 @@
 //! Directories of others in overlays, where files are expected to be made. Ring 0.
 
+use super::resolve::Seen;
 use super::tree::{Area, Builder};
 use crate::host::{Caller, PathFact};
 use crate::job::Job;
@@ -39,9 +40,11 @@ pub(super) fn temporary(b: &mut Builder<'_>) {
         }
         match b.path_fact(&path) {
             Some(PathFact::Directory { .. }) => b.way_to(&path),
-            Some(PathFact::Symlink {
-                real: Some(real), ..
-            }) => b.way_to(&real),
+            Some(PathFact::Symlink { .. }) => {
+                if let Ok((real, Seen::Directory)) = b.resolve(&path, true, Builder::seen) {
+                    b.way_to(&real);
+                }
+            }
             _ => {}
         }
     }

@@ -5,7 +5,6 @@
 
 use super::tree::{Area, Builder};
 use super::{At, Base, Node, Placed, Slot, Step};
-use crate::host::PathFact;
 use crate::pattern::Matcher;
 use crate::results::{Kind, State, Time};
 use crate::text::AbsPath;
@@ -102,12 +101,10 @@ impl Builder<'_> {
         let job = self.job;
         let results = job.results.as_ref()?;
         let cwd = job.cwd.as_ref().or(self.facts.caller.cwd.as_ref())?.clone();
-        // Where the host's tree has a link on the way, what is written goes to where that leads.
-        let cwd = match self.path_fact(&cwd) {
-            Some(PathFact::Symlink {
-                real: Some(real), ..
-            }) => real,
-            _ => cwd,
+        // What is written goes to where the links on the way lead.
+        let cwd = match self.resolve(&cwd, true, Self::seen) {
+            Ok((real, _)) => real,
+            Err(_) => cwd,
         };
         let matcher = Matcher::new(&results.patterns, &cwd);
         let absolute = results.patterns.iter().any(|pattern| pattern.is_absolute());

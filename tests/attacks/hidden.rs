@@ -1,10 +1,9 @@
 //! What is hidden stays hidden, whatever way is taken to it.
 
 use crate::common::{answer, probe_job, probed};
-use crate::support::{Fresh, probe, run, run_with, skip, stdbox};
+use crate::support::{Fresh, probe, run, run_with, skip};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const ROOTS: [&str; 4] = ["overlay", "read-only", "hidden", "full-access"];
 
@@ -408,18 +407,7 @@ fn hidden_name_that_the_host_gives_to_another_directory_stays_hidden() {
 
 /// Runs a job, does something once the file exists, and gives the job's answer.
 fn while_running(job: &Value, ready: &str, act: impl FnOnce()) -> Value {
-    use std::io::Write;
-    let mut child = Command::new(stdbox())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(job.to_string().as_bytes())
-        .unwrap();
+    let mut child = crate::support::start(job);
     while !Path::new(ready).exists() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }

@@ -405,7 +405,6 @@ fn results_from_disk_leave_attributes_behind() {
 /// Shows that stdbox that is killed while it takes files out leaves whole files only, under their own names.
 #[test]
 fn results_that_are_cut_off_leave_no_parts() {
-    use std::io::Write;
     let fresh = Fresh::new();
     for delay in [1, 5, 10, 20, 40] {
         let out = fresh.path().join(delay.to_string());
@@ -415,17 +414,7 @@ fn results_that_are_cut_off_leave_no_parts() {
             "directories": { fresh.str(): "full-access" }, "results": { "directory": out },
         });
         let _old = std::fs::remove_file(fresh.path().join("mark"));
-        let mut child = std::process::Command::new(crate::support::stdbox())
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(job.to_string().as_bytes())
-            .unwrap();
+        let mut child = crate::support::start(&job);
         while !fresh.path().join("mark").exists() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -461,4 +450,38 @@ fn results_that_the_output_does_not_take_are_listed() {
     );
     assert_eq!(files(seen.exited(0)), ["z"], "{seen}");
     assert_eq!(reasons(&seen), ["refused", "refused"], "{seen}");
+}
+
+/// Shows that nobody goes on taking files out when stdbox is killed, in the job's own user namespace neither.
+#[test]
+fn results_end_with_stdbox() {
+    const FILES: usize = 20_000;
+    let one = json!({});
+    let many = json!({ "user": { "map": "range" } });
+    for fields in [one, many] {
+        if fields["user"]["map"] == "range" && !crate::support::many_ids() {
+            skip("subids", "this user has no subordinate ids");
+            continue;
+        }
+        let fresh = Fresh::new();
+        let out = fresh.path().join("out");
+        let script = format!("seq {FILES} | xargs touch");
+        let mut job = json!({ "argv": ["/bin/sh", "-c", script], "cwd": "/tmp", "results": { "directory": out } });
+        for (key, value) in fields.as_object().unwrap() {
+            job[key] = value.clone();
+        }
+        let mut child = crate::support::start(&job);
+        let begun = std::time::Instant::now();
+        while !out.exists() || leaves(&out).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing arrives");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let there = leaves(&out).len();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(leaves(&out).len(), there, "somebody goes on: {fields}");
+        assert!(there < FILES, "it came too late to tell: {fields}");
+    }
 }

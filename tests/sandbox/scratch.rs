@@ -1,10 +1,8 @@
 //! Where the job's writes live.
 
 use crate::common::{among_mounts, job, snap};
-use crate::support::{Fresh, root, run, run_in_namespace, shell, skip, stdbox};
+use crate::support::{Fresh, root, run, run_in_namespace, shell, skip};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 #[test]
 fn scratch_numa_nodes_bind_the_memory() {
@@ -186,17 +184,7 @@ fn disk_scratch_left_by_a_killed_stdbox_is_removed_by_the_next_run_in_the_same_p
             "directories": {place.str(): "full-access"}
         }),
     );
-    let mut child = Command::new(stdbox())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(nasty.to_string().as_bytes())
-        .unwrap();
+    let mut child = crate::support::start(&nasty);
     let ready = place.path().join("ready");
     wait_for(|| ready.exists());
     let others = left(&place);

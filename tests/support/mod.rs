@@ -171,6 +171,20 @@ pub fn run_with(job: &[u8], options: &[&str], prepare: impl FnOnce(&mut Command)
     }
 }
 
+/// Starts a job, whose end is for the caller to wait for.
+pub fn start(job: &Value) -> std::process::Child {
+    let mut child = Command::new(stdbox())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("stdbox starts");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    stdin
+        .write_all(job.to_string().as_bytes())
+        .expect("the job is read");
+    child
+}
+
 /// Runs a job.
 pub fn run(job: &Value) -> Run {
     run_with(job.to_string().as_bytes(), &[], |_| {})
@@ -249,6 +263,18 @@ impl Drop for Fresh {
     fn drop(&mut self) {
         let _left = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Whether jobs of this user can have many ids.
+pub fn many_ids() -> bool {
+    let uid = nix::unistd::geteuid();
+    let own = nix::unistd::User::from_uid(uid).ok().flatten();
+    let name = own.map_or_else(|| uid.to_string(), |own| own.name);
+    let ranges = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    root()
+        || ranges
+            .lines()
+            .any(|line| line.starts_with(&format!("{name}:")))
 }
 
 /// Whether the tests run as root.

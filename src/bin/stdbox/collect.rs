@@ -84,9 +84,9 @@ pub(crate) fn collect(
     left
 }
 
-/// What is reported where the container did not hand its file systems over.
-pub(crate) fn lost(job: &Job) -> Left {
-    let message = "What the job wrote is lost: the container ended before it could be looked at.";
+/// What is reported where nothing could be looked at.
+pub(crate) fn lost(job: &Job, why: &str) -> Left {
+    let message = format!("What the job wrote is lost: {why}.");
     Left {
         results: job.results.as_ref().map(|_| Results::default()),
         changes: job.changes.then(Vec::new),

@@ -458,7 +458,8 @@ impl Running {
             return None;
         }
         let Ok(sent) = handover::receive(handover.as_raw_fd(), written.slots.len()) else {
-            return Some(collect::lost(job));
+            let why = "the container ended before it could be looked at";
+            return Some(collect::lost(job, why));
         };
         let sources = collect::sources(written, sent, places.disk);
         // A signal that ended the job was taken out of its descriptor then.
@@ -474,9 +475,12 @@ impl Running {
         let collect = || collect::collect(job, written, &sources, output, &stop);
         // Files of other ids than the caller's can be read there only.
         Some(match namespace {
-            Some(namespace) => namespace
-                .visit(collect)
-                .unwrap_or_else(|_| collect::lost(job)),
+            Some(namespace) => namespace.visit(collect).unwrap_or_else(|errno| {
+                let why = format!(
+                    "its user namespace could not be entered, or who did was ended ({errno:?})"
+                );
+                collect::lost(job, &why)
+            }),
             None => collect(),
         })
     }
