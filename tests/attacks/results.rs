@@ -485,3 +485,38 @@ fn results_end_with_stdbox() {
         assert!(there < FILES, "it came too late to tell: {fields}");
     }
 }
+
+/// Shows that a file which the job has passed on to somebody outside, open for writing, is not given away: it would change when it
+/// is the caller's.
+#[test]
+fn results_do_not_change_afterwards() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return skip("python3", "it passes a descriptor on");
+    }
+    let fresh = Fresh::new();
+    let out = fresh.path().join("out");
+    let script = r#"
+import json, os, socket, subprocess, sys
+here, there = socket.socketpair()
+inside = "import os, socket; f = os.open('f', os.O_RDWR | os.O_CREAT, 0o600); os.write(f, b'good'); socket.send_fds(socket.socket(fileno=%d), [b'x'], [f])"
+number = there.fileno()
+job = {"argv": ["python3", "-c", inside % number], "cwd": "/tmp", "fds": [number], "scratch": {"directory": sys.argv[2]}, "results": {"directory": sys.argv[3]}}
+report = subprocess.run([sys.argv[1]], input=json.dumps(job).encode(), stdout=subprocess.PIPE, pass_fds=[number]).stdout
+_, (passed, *_), _, _ = socket.recv_fds(here, 8, 1)
+os.pwrite(passed, b"evil", 0)
+print(report.decode() + open(sys.argv[3] + "/f").read())
+"#;
+    let seen = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(crate::support::stdbox())
+        .arg(fresh.path())
+        .arg(&out)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&seen.stdout);
+    assert!(
+        said.ends_with("\ngood\n"),
+        "{said}{}",
+        String::from_utf8_lossy(&seen.stderr)
+    );
+}
