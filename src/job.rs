@@ -261,6 +261,10 @@ pub struct Wanted {
 pub struct Limits {
     /// Wall time of the target.
     pub wall_time_ms: Option<u64>,
+    /// Processor time of all processes together.
+    pub cpu_time_ms: Option<u64>,
+    /// Captured bytes of standard output and error together.
+    pub output_bytes: Option<u64>,
     /// Time between SIGTERM and SIGKILL.
     pub grace_ms: u64,
     /// Resource limits (setrlimit(2)), as resource and value; both soft and hard.
@@ -420,6 +424,7 @@ impl Job {
             strict: spec.strict.unwrap_or(false),
             id: spec.id,
         };
+        bounded_output(&job)?;
         Ok(job)
     }
 

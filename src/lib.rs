@@ -52,6 +52,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod capability;
 pub mod host;
 pub mod job;

@@ -57,6 +57,10 @@ pub enum Verdict {
 pub enum Limit {
     /// `limits.wall_time_ms`
     WallTime,
+    /// `limits.cpu_time_ms`
+    CpuTime,
+    /// `limits.output_bytes`
+    Output,
 }
 
 impl Limit {
@@ -65,6 +69,8 @@ impl Limit {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WallTime => "wall-time",
+            Self::CpuTime => "cpu-time",
+            Self::Output => "output",
         }
     }
 }

@@ -446,7 +446,7 @@ fn full_jobs() -> Vec<Value> {
         json!({ "stdin": { "fd": 0 }, "stdout": { "fd": 1 }, "stderr": { "fd": 2 } }),
         json!({ "stdin": { "fd": 7 }, "stdout": { "fd": 7 }, "stderr": { "fd": 1 } }),
         json!({ "stdin": { "text": "\u{0}ä" }, "stdout": "null", "stderr": "null" }),
-        json!({ "stdin": { "file": "/x" }, "stdout": { "capture": {} }, "stderr": { "capture": { "max_bytes": 0 } } }),
+        json!({ "stdin": { "file": "/x" }, "stdout": { "capture": {} }, "stderr": { "capture": { "max_bytes": 0 } }, "limits": { "output_bytes": 0 } }),
         json!({ "stdin": { "text": "" }, "env": { "inherit": false }, "scratch": { "directory": "/var//tmp" } }),
         json!({ "env": { "inherit": [] }, "scratch": {}, "directories": { "/dev": "hidden" }, "dev": null }),
         json!({ "results": { "directory": { "base64": "L/8=" } }, "changes": null }),

@@ -128,6 +128,8 @@ impl Job {
             }),
             limits: Some(spec::LimitsSpec {
                 wall_time_ms: self.limits.wall_time_ms,
+                cpu_time_ms: self.limits.cpu_time_ms,
+                output_bytes: self.limits.output_bytes,
                 open_files: limit(Rlimit::OpenFiles),
                 file_size_bytes: limit(Rlimit::FileSize),
                 stack_bytes: limit(Rlimit::Stack),

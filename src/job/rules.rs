@@ -1,7 +1,7 @@
 //! The rules for single fields, in the order of the contract. Ring 0.
 
 use super::{
-    Channels, Checked, Directory, Env, Input, Limits, Output, Rlimit, Scratch, Seccomp, User,
+    Channels, Checked, Directory, Env, Input, Job, Limits, Output, Rlimit, Scratch, Seccomp, User,
     Wanted,
 };
 use crate::capability::Capabilities;
@@ -29,7 +29,6 @@ pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
         (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
         (limits.processes.is_some(), "/limits/processes"),
         (limits.cpus.is_some(), "/limits/cpus"),
-        (limits.output_bytes.is_some(), "/limits/output_bytes"),
         (
             !matches!(
                 spec.cgroup,
@@ -551,9 +550,47 @@ pub(super) fn limits(spec: &spec::LimitsSpec) -> Checked<Limits> {
             .wall_time_ms
             .map(|v| in_range(v, 1, MAX_MS, "/limits/wall_time_ms"))
             .transpose()?,
+        cpu_time_ms: spec
+            .cpu_time_ms
+            .map(|v| in_range(v, 1, MAX_MS, "/limits/cpu_time_ms"))
+            .transpose()?,
+        output_bytes: spec
+            .output_bytes
+            .map(|v| in_range(v, 0, MAX_SIZE, "/limits/output_bytes"))
+            .transpose()?,
         grace_ms: in_range(spec.grace_ms.unwrap_or(0), 0, MAX_MS, "/limits/grace_ms")?,
         rlimits,
     })
+}
+
+/// A limit on output counts what stdbox reads, so it must read all that can be written.
+pub(super) fn bounded_output(job: &Job) -> Checked<()> {
+    if job.limits.output_bytes.is_none() {
+        return Ok(());
+    }
+    let refuse = |message: String| {
+        Problem::at(Code::Contradiction, "/limits/output_bytes", message)
+            .hint("Capture the stream, or set it to \"null\"; limits.file_size_bytes bounds files.")
+    };
+    let streams = [
+        (Some(&job.stdout), "output"),
+        (job.stderr.as_ref(), "error"),
+    ];
+    for (stream, name) in streams {
+        if let Some(Output::File { .. } | Output::Fd(_)) = stream {
+            return Err(refuse(format!(
+                "Standard {name} goes past stdbox, which cannot count it."
+            )));
+        }
+    }
+    let captured = |(stream, _): &(Option<&Output>, _)| matches!(stream, Some(Output::Capture(_)));
+    if streams.iter().any(captured) {
+        Ok(())
+    } else {
+        Err(refuse(
+            "There is no captured output to be counted.".to_owned(),
+        ))
+    }
 }
 
 pub(super) fn fds(list: Vec<u32>, channels: Channels) -> Checked<Vec<i32>> {

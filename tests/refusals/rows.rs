@@ -453,6 +453,21 @@ fn limits(t: &mut Table) {
         &[],
     )
     .bad("without captured output", "1", Code::Contradiction, Cannot);
+    for stream in [
+        "\"stdout\":{\"fd\":7}",
+        "\"stdout\":{\"file\":\"/x\"}",
+        "\"stderr\":{\"fd\":7}",
+        "\"stderr\":\"inherit\"",
+        "\"stdout\":\"null\",\"stderr\":\"stdout\"",
+    ] {
+        let fields = format!("{stream},\"limits\":{{\"output_bytes\":§}}");
+        t.place("/limits/output_bytes", &fields, &[]).bad(
+            "uncounted output",
+            "1",
+            Code::Contradiction,
+            Cannot,
+        );
+    }
 }
 
 fn lists(t: &mut Table) {

@@ -338,7 +338,32 @@ impl Running {
             let _taken = fd::read(stop_signals.as_raw_fd(), buffer);
             self.end(Stop::Cancelled, job);
         }
+        // Output may be read before the record that the target runs.
+        if self.ready_ns.is_some() && self.output_exceeded(job) {
+            self.end(Stop::Limit(Limit::Output), job);
+        }
         self.check_time(job);
+    }
+
+    /// Whether more was read of both streams than the job may write.
+    fn output_exceeded(&self, job: &Job) -> bool {
+        let read = |capture: &Option<Capture>| capture.as_ref().map_or(0, |c| c.captured.bytes);
+        let all = read(&self.stdout).saturating_add(read(&self.stderr));
+        job.limits.output_bytes.is_some_and(|most| all > most)
+    }
+
+    /// The limit above which a job has ended by itself, before anybody noticed.
+    fn exceeded(&self, job: &Job) -> Option<Limit> {
+        let (_, exited_ns) = self.exited?;
+        let above = |ms: Option<u64>, ns: u64| ms.is_some_and(|ms| ns > ms * 1_000_000);
+        let ran_ns = exited_ns.saturating_sub(self.ready_ns.unwrap_or(exited_ns));
+        if above(job.limits.wall_time_ms, ran_ns) {
+            Some(Limit::WallTime)
+        } else if self.output_exceeded(job) {
+            Some(Limit::Output)
+        } else {
+            None
+        }
     }
 
     fn deadline(&self, job: &Job) -> Option<u64> {
@@ -510,6 +535,9 @@ impl Running {
                 outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
             outcome.verdict = Verdict::SetupFailed(Box::new(problem));
             return outcome;
+        }
+        if self.stop.is_none() {
+            self.stop = self.exceeded(job).map(Stop::Limit);
         }
         outcome.stdout = self.stdout.map(|capture| capture.captured);
         outcome.stderr = self.stderr.map(|capture| capture.captured);
