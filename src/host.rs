@@ -31,6 +31,8 @@ pub enum Question {
     Kernel,
     /// Which ids the caller has beside its own.
     Ids,
+    /// How much processor time there is.
+    Cpus,
 }
 
 /// A directory with more entries is not copied in place of an overlay.
@@ -151,6 +153,15 @@ pub struct IdFacts {
     pub settings_owner: (u32, u32),
 }
 
+/// How much processor time the job could use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuFacts {
+    /// Processors that are online.
+    pub count: u64,
+    /// The caller's RLIMIT_CPU, soft and hard, in seconds.
+    pub limit_s: [u64; 2],
+}
+
 /// All answers so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HostFacts {
@@ -174,6 +185,8 @@ pub struct HostFacts {
     pub kernel: Option<String>,
     /// Which ids the caller has.
     pub ids: Option<IdFacts>,
+    /// How much processor time there is.
+    pub cpus: Option<CpuFacts>,
     /// The disk scratch that was made for the job: where, and whether it holds `user.*` attributes.
     pub disk_scratch: Option<(AbsPath, bool)>,
 }
@@ -192,6 +205,7 @@ impl HostFacts {
             Question::TmpfsXattr => self.tmpfs_xattr.is_some(),
             Question::Kernel => self.kernel.is_some(),
             Question::Ids => self.ids.is_some(),
+            Question::Cpus => self.cpus.is_some(),
         }
     }
 }

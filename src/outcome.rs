@@ -87,6 +87,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Processor time, user and system, of the target and what it waited for.
+    #[must_use]
+    pub const fn cpu_ns(&self) -> u64 {
+        self.rusage.user_ns.saturating_add(self.rusage.system_ns)
+    }
+
     /// WEXITSTATUS
     #[must_use]
     pub const fn exit_code(&self) -> Option<i32> {
@@ -271,6 +277,7 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
         Phase::Stdin => Problem::new(Code::FileRefused, Stage::Exec, UNPROTECTED)
             .hint("\"strict\":false lets the job run all the same; give the data as text, or through a pipe.")
             .pointer(Some("/stdin/file")),
+        Phase::Meter => metering(failure.call, errno),
         Phase::Loopback => Problem::new(
             Code::NetworkRefused,
             Stage::Network,
@@ -290,7 +297,8 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
         ),
         Phase::Descriptors => descriptor(plan, index, errno),
         Phase::Limits => {
-            let at = plan.rlimits.get(index).map(|(limit, _)| limit.pointer());
+            let limits = plan.rlimits.iter().map(|(limit, _)| limit.pointer());
+            let at = limits.chain(["/limits/cpu_time_ms"]).nth(index);
             Problem::new(
                 Code::LimitRefused,
                 Stage::Limits,
@@ -315,6 +323,32 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
         Phase::Exec => exec(plan, index, errno, host),
     };
     problem.errno(failure.call.name(), errno)
+}
+
+/// Why the processes of the container cannot be looked at.
+fn metering(call: Call, errno: Errno) -> Problem {
+    let problem = match errno {
+        Errno::ENOSYS => Problem::new(
+            Code::KernelTooOld,
+            Stage::Limits,
+            format!("The kernel has no {} system call, or a filter hides it.", call.name()),
+        )
+        .hint("Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the mount calls."),
+        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC => Problem::new(
+            Code::OutOfMemory,
+            Stage::Limits,
+            "A resource ran out while a look at the job's processes was prepared.",
+        )
+        .hint("Free memory on the host; raise the limit on open files (ulimit -n) or fs.mount-max (sysctl)."),
+        _ => Problem::new(
+            Code::ProcMasked,
+            Stage::Limits,
+            "The kernel refuses a /proc to read the job's processor time from, because parts of the present one are covered.",
+        )
+        .path(b"/proc")
+        .hint("Start the surrounding container with an uncovered /proc (Docker and Podman: --security-opt systempaths=unconfined; stdbox: proc nestable), or leave the time to a control group: \"cgroup\":\"required\", on a host with cgroup v2."),
+    };
+    problem.pointer(Some("/limits/cpu_time_ms"))
 }
 
 /// Why the id maps could not be written.

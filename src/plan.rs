@@ -10,6 +10,7 @@ mod exec;
 mod filter;
 mod foreign;
 mod ids;
+mod meter;
 mod mounts;
 mod named;
 mod overlay;
@@ -31,6 +32,7 @@ use std::ffi::CString;
 pub use exec::{ExecImage, Lookup};
 pub use filter::Filter;
 pub use ids::caller_range;
+pub use meter::Meter;
 pub use written::{Below, Layer, Place, WRITTEN_AT, Written};
 
 /// A descriptor that one step opens and later ones use.
@@ -321,6 +323,10 @@ pub struct Plan {
     pub cwd: AbsPath,
     /// Resource limits.
     pub rlimits: Vec<(Rlimit, u64)>,
+    /// RLIMIT_CPU of the target, soft and hard, in seconds: what ends a process if init cannot look at it.
+    pub cpu_backstop: Option<[u64; 2]>,
+    /// How init adds up the processor time of the job, if it does.
+    pub meter: Option<Meter>,
     /// The system call filter, if there is one.
     pub filter: Option<Filter>,
     /// Whether the target gets a session keyring of its own, as its filter may let it use keys.
@@ -416,6 +422,9 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if job.user.map == IdMap::Range {
         questions.push(Question::Ids);
     }
+    if job.limits.cpu_time_ms.is_some() {
+        questions.push(Question::Cpus);
+    }
     questions
 }
 
@@ -430,6 +439,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let kept = ids.kept(job, tree.names_held)?;
     let mut degraded = ids.degraded;
     degraded.append(&mut tree.degraded);
+    let (meter, cpu_backstop) = meter::meter(job, facts, &mut tree.warnings)?;
     Ok(Plan {
         own_network: !job.host_network,
         closed_cgroups: ids.real_root,
@@ -449,6 +459,8 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
             None => return Err(NoPlan::from(exec::no_cwd())),
         },
         rlimits: rlimits(job, caller),
+        cpu_backstop,
+        meter,
         own_keyring: !matches!(job.seccomp, Seccomp::Default | Seccomp::Strict),
         filter: filter::filter(job, facts, &mut tree.warnings)?,
         exec: exec::image(job, caller, tree.home.as_ref()),

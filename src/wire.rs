@@ -46,6 +46,8 @@ numbered! {
         Hostname = "hostname",
         /// Standard input from a file.
         Stdin = "stdin",
+        /// Looking at the processes' use of the processor.
+        Meter = "meter",
         /// Bringing the loopback device up.
         Loopback = "loopback",
         /// A step of the plan.
@@ -80,6 +82,8 @@ numbered! {
         Write = "write",
         /// read(2)
         Read = "read",
+        /// getdents64(2)
+        GetDents = "getdents64",
         /// sendfile(2)
         SendFile = "sendfile",
         /// mkdirat(2)
@@ -197,6 +201,11 @@ pub enum Record {
         /// CLOCK_MONOTONIC.
         at_ns: u64,
     },
+    /// The job has used more processor time than it may.
+    CpuTime {
+        /// How much.
+        used_ns: u64,
+    },
     /// The target ended.
     Exited {
         /// As wait(2) gives it.
@@ -207,6 +216,8 @@ pub enum Record {
         rusage: Rusage,
         /// Bytes in the scratch space.
         scratch_bytes: u64,
+        /// Processor time of the whole job, where it is added up; else 0.
+        job_cpu_ns: u64,
     },
     /// Not a record.
     Garbled,
@@ -216,21 +227,36 @@ const FAILED: u64 = 0x5d_01;
 const SKIPPED: u64 = 0x5d_02;
 const READY: u64 = 0x5d_03;
 const EXITED: u64 = 0x5d_04;
+const CPU_TIME: u64 = 0x5d_05;
+
+/// Words that a record uses.
+const USED: usize = 14;
+
+/// A record of a few words.
+fn spread(few: [u64; 5]) -> [u64; USED] {
+    let mut all = [0; USED];
+    for (word, value) in all.iter_mut().zip(few) {
+        *word = value;
+    }
+    all
+}
 
 impl Record {
     /// The record's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; SIZE] {
         let mut words = [0; WORDS];
-        let values: [u64; 13] = match *self {
+        let values: [u64; USED] = match *self {
             Self::Failed(failure) => failure.words(FAILED),
             Self::Skipped(failure) => failure.words(SKIPPED),
-            Self::Ready { at_ns } => [READY, at_ns, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            Self::Ready { at_ns } => spread([READY, at_ns, 0, 0, 0]),
+            Self::CpuTime { used_ns } => spread([CPU_TIME, used_ns, 0, 0, 0]),
             Self::Exited {
                 status,
                 at_ns,
                 rusage: r,
                 scratch_bytes,
+                job_cpu_ns,
             } => [
                 EXITED,
                 at_ns,
@@ -245,8 +271,9 @@ impl Record {
                 r.block_writes,
                 r.voluntary_switches,
                 r.involuntary_switches,
+                job_cpu_ns,
             ],
-            Self::Garbled => [0; 13],
+            Self::Garbled => [0; USED],
         };
         for (word, value) in words.iter_mut().zip(values) {
             *word = value;
@@ -269,15 +296,17 @@ impl Record {
     }
 
     fn from_words(words: &[u64; WORDS]) -> Option<Self> {
-        let [kind, a, b, c, d, e, f, g, h, i, j, k, l, ..] = *words;
+        let [kind, a, b, c, d, e, f, g, h, i, j, k, l, m, ..] = *words;
         match kind {
             FAILED => Failure::from_words(a, b, c, d).map(Self::Failed),
             SKIPPED => Failure::from_words(a, b, c, d).map(Self::Skipped),
             READY => Some(Self::Ready { at_ns: a }),
+            CPU_TIME => Some(Self::CpuTime { used_ns: a }),
             EXITED => Some(Self::Exited {
                 status: u32::try_from(b).ok()?.cast_signed(),
                 at_ns: a,
                 scratch_bytes: c,
+                job_cpu_ns: m,
                 rusage: Rusage {
                     user_ns: d,
                     system_ns: e,
@@ -296,23 +325,15 @@ impl Record {
 }
 
 impl Failure {
-    fn words(self, kind: u64) -> [u64; 13] {
+    fn words(self, kind: u64) -> [u64; USED] {
         let errno = u64::from(self.errno.cast_unsigned());
-        [
+        spread([
             kind,
             self.phase as u64,
             self.index.into(),
             self.call as u64,
             errno,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ]
+        ])
     }
 
     fn from_words(phase: u64, index: u64, call: u64, errno: u64) -> Option<Self> {
@@ -360,12 +381,15 @@ mod tests {
             at_ns: 7,
             rusage,
             scratch_bytes: 9,
+            job_cpu_ns: 11,
         };
-        assert_eq!(Record::decode(&record.encode()), record);
-        assert_eq!(
-            Record::decode(&Record::Ready { at_ns: 5 }.encode()),
-            Record::Ready { at_ns: 5 }
-        );
+        for record in [
+            record,
+            Record::Ready { at_ns: 5 },
+            Record::CpuTime { used_ns: 6 },
+        ] {
+            assert_eq!(Record::decode(&record.encode()), record);
+        }
     }
 
     #[test]

@@ -426,7 +426,7 @@ fn full_jobs() -> Vec<Value> {
         "hostname": "a.b-c",
         "network": "host",
         "limits": {
-            "wall_time_ms": 1, "open_files": 3, "file_size_bytes": 0, "stack_bytes": 1, "address_space_bytes": 1,
+            "wall_time_ms": 1, "cpu_time_ms": 1, "open_files": 3, "file_size_bytes": 0, "stack_bytes": 1, "address_space_bytes": 1,
             "core_bytes": 0, "grace_ms": 9_223_372_036_854u64
         },
         "cgroup": "off",

@@ -25,7 +25,6 @@ const MAX_CAPTURE: u64 = 1 << 30;
 pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
     let limits = spec.limits.clone().unwrap_or_default();
     let asked = [
-        (limits.cpu_time_ms.is_some(), "/limits/cpu_time_ms"),
         (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
         (limits.processes.is_some(), "/limits/processes"),
         (limits.cpus.is_some(), "/limits/cpus"),

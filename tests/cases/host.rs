@@ -32,7 +32,9 @@ use std::fmt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use stdbox::host::{Caller, Entry, HostFacts, IdFacts, Kind, Listing, PathFact, Question};
+use stdbox::host::{
+    Caller, CpuFacts, Entry, HostFacts, IdFacts, Kind, Listing, PathFact, Question,
+};
 use stdbox::job::Job;
 use stdbox::mountinfo::MountTable;
 use stdbox::plan::{NoPlan, Plan, first_questions, plan};
@@ -443,6 +445,10 @@ impl FakeHost {
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(!self.no_xattr),
             Question::Kernel => facts.kernel = Some("6.18.0".to_owned()),
             Question::Ids => facts.ids = Some(self.ids.clone()),
+            Question::Cpus => {
+                let limit_s = [u64::MAX; 2];
+                facts.cpus = Some(CpuFacts { count: 2, limit_s });
+            }
         }
     }
 

@@ -12,8 +12,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use stdbox::budget;
 use stdbox::host::{
-    Caller, Entry, HostFacts, Kind, Listing, MAX_TREE_BYTES, MAX_TREE_ENTRIES, PathFact, Question,
+    Caller, CpuFacts, Entry, HostFacts, Kind, Listing, MAX_TREE_BYTES, MAX_TREE_ENTRIES, PathFact,
+    Question,
 };
 use stdbox::mountinfo::MountTable;
 use stdbox::plan::{At, Slot};
@@ -65,11 +67,24 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(tmpfs_xattr()),
             Question::Kernel => facts.kernel = Some(release()),
             Question::Ids => facts.ids = Some(id_facts::gather(&facts.caller)),
+            Question::Cpus => facts.cpus = Some(cpus()),
         }
     }
     if !stacked.is_empty() {
         let answers = stackable(&facts.caller, &stacked);
         facts.stackable.extend(stacked.into_iter().zip(answers));
+    }
+}
+
+/// All processors, and not only those that this process may run on: the job may change that.
+fn cpus() -> CpuFacts {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let allowed = || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let (soft, hard) =
+        process::set_limit(libc::RLIMIT_CPU as u32, None).unwrap_or((u64::MAX, u64::MAX));
+    CpuFacts {
+        count: budget::processors(&online).unwrap_or_else(allowed),
+        limit_s: [soft, hard],
     }
 }
 

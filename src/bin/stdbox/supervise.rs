@@ -1,5 +1,6 @@
 //! Starts one container, stands by it, and says how it ended. Ring 1.
 
+use crate::child::meter::Tables;
 use crate::child::{self, Image};
 use crate::collect::{self, Left, Places};
 use crate::diagnose;
@@ -109,6 +110,8 @@ struct Running {
     awaiting_ns: Option<u64>,
     ready_ns: Option<u64>,
     exited: Option<(Target, u64)>,
+    /// Processor time of all processes, as far as it was added up.
+    job_cpu_ns: u64,
     failed: Option<Failure>,
     /// Why the id maps could not be written.
     unmapped: Option<Box<Problem>>,
@@ -219,6 +222,10 @@ fn start(
         stdin: source,
         strict: job.strict,
         reopen,
+        tables: match plan.meter {
+            Some(_) => Tables::new(),
+            None => Tables::default(),
+        },
         argv: process::Pointers::new(&plan.exec.argv),
         envp: process::Pointers::new(&plan.exec.envp),
     };
@@ -254,6 +261,7 @@ fn start(
         awaiting_ns: fifo.then(process::now_ns),
         ready_ns: None,
         exited: None,
+        job_cpu_ns: 0,
         failed: None,
         unmapped: None,
         namespace: None,
@@ -331,7 +339,7 @@ impl Running {
             self.write_feed();
         }
         if records {
-            self.read_record();
+            self.read_record(job);
         }
         if signals {
             // Its content is of no interest, but it must be taken out.
@@ -354,11 +362,13 @@ impl Running {
 
     /// The limit above which a job has ended by itself, before anybody noticed.
     fn exceeded(&self, job: &Job) -> Option<Limit> {
-        let (_, exited_ns) = self.exited?;
+        let (target, exited_ns) = self.exited?;
         let above = |ms: Option<u64>, ns: u64| ms.is_some_and(|ms| ns > ms * 1_000_000);
         let ran_ns = exited_ns.saturating_sub(self.ready_ns.unwrap_or(exited_ns));
         if above(job.limits.wall_time_ms, ran_ns) {
             Some(Limit::WallTime)
+        } else if above(job.limits.cpu_time_ms, self.job_cpu_ns.max(target.cpu_ns())) {
+            Some(Limit::CpuTime)
         } else if self.output_exceeded(job) {
             Some(Limit::Output)
         } else {
@@ -434,7 +444,7 @@ impl Running {
         }
     }
 
-    fn read_record(&mut self) {
+    fn read_record(&mut self, job: &Job) {
         let Some(records) = &self.records else { return };
         let mut bytes = [0; wire::SIZE];
         match fd::read(records.as_raw_fd(), &mut bytes) {
@@ -450,12 +460,18 @@ impl Running {
             Record::Ready { at_ns } => self.ready_ns = Some(at_ns),
             Record::Failed(failure) => self.failed = Some(failure),
             Record::Skipped(failure) => self.skipped.push(failure),
+            Record::CpuTime { used_ns } => {
+                self.job_cpu_ns = used_ns;
+                self.end(Stop::Limit(Limit::CpuTime), job);
+            }
             Record::Exited {
                 status,
                 at_ns,
                 rusage,
                 scratch_bytes,
+                job_cpu_ns,
             } => {
+                self.job_cpu_ns = self.job_cpu_ns.max(job_cpu_ns);
                 self.exited = Some((
                     Target {
                         status,

@@ -1,6 +1,8 @@
-//! Pid 1 of the container: reaps, passes signals of the outside on, and says how the target ended. Ring 2.
+//! Pid 1 of the container: reaps, passes signals of the outside on, looks at the use of processor time,
+//! and says how the target ended. Ring 2.
 
-use super::{Image, say};
+use super::meter::Meter;
+use super::{Image, fail, say};
 use crate::sys::{fd, process};
 use nix::errno::Errno;
 use nix::libc;
@@ -10,9 +12,12 @@ use stdbox::wire::Record;
 /// The signal by which the parent asks for the end of everything but init, so that it still learns what was used.
 pub(crate) const END_NOW: i32 = 63;
 
-/// Waits for the target. It never returns; when it ends, the kernel kills all that is left in the pid namespace.
-pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
-    let kept = [image.records.min(scratch), image.records.max(scratch)];
+/// Waits for the target. Of its descriptors beside the records, it keeps where the meter looks, and the scratch space. It never
+/// returns; when it ends, the kernel kills all that is left in the pid namespace.
+pub(super) fn run(image: &Image, target: i32, kept: [i32; 2], mut meter: Option<Meter<'_>>) -> ! {
+    let [processes, scratch] = kept;
+    let mut kept = [image.records, processes, scratch];
+    kept.sort_unstable();
     let mut first = 0;
     for keep in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
         // What cannot be closed would only be open for longer.
@@ -25,32 +30,47 @@ pub(super) fn run(image: &Image, target: i32, scratch: i32) -> ! {
         process::exit(1);
     }
     loop {
-        match process::wait_signal() {
-            Ok((libc::SIGCHLD, _)) | Err(Errno::EINTR) => reap(image, target, scratch),
-            Ok((_, false)) => {}
+        let idle_ns = meter.as_ref().and_then(Meter::idle_ns);
+        match process::wait_signal(idle_ns) {
+            Ok((libc::SIGCHLD, _)) | Err(Errno::EINTR) => reap(image, target, scratch, &mut meter),
+            Ok((_, false)) | Err(Errno::EAGAIN) => {}
             Ok((END_NOW, true)) => process::kill(-1, libc::SIGKILL),
             Ok((signal, true)) => process::kill(target, signal),
             Err(_) => process::exit(1),
         }
+        check(image, &mut meter);
     }
 }
 
-fn reap(image: &Image, target: i32, scratch: i32) {
+/// Not only when there is nothing else to do: a job could see to it that there always is.
+fn check(image: &Image, meter: &mut Option<Meter<'_>>) {
+    if let Some(Err(failure)) = meter.as_mut().map(|meter| meter.check(image)) {
+        fail(image, failure);
+    }
+}
+
+fn reap(image: &Image, target: i32, scratch: i32, meter: &mut Option<Meter<'_>>) {
     loop {
         match process::wait(-1) {
             Ok(Some((pid, status, rusage))) if pid == target => {
                 let at_ns = process::now_ns();
                 let scratch_bytes = fd::statfs(scratch).map_or(0, |(_, used)| used);
+                let job_cpu_ns = match meter.as_mut().map(Meter::used_ns) {
+                    None => 0,
+                    Some(Ok(used_ns)) => used_ns,
+                    Some(Err(failure)) => fail(image, failure),
+                };
                 let record = Record::Exited {
                     status,
                     at_ns,
                     rusage,
                     scratch_bytes,
+                    job_cpu_ns,
                 };
                 let _parent_gone = say(image, record);
                 process::exit(0);
             }
-            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Ok(Some(_)) | Err(Errno::EINTR) => check(image, meter),
             Ok(None) | Err(Errno::ECHILD) => return,
             Err(_) => process::exit(1),
         }

@@ -11,10 +11,13 @@
 )]
 
 pub(crate) mod init;
+pub(crate) mod meter;
 pub(crate) mod probe;
 mod scribe;
 mod steps;
 mod target;
+
+use meter::Meter;
 
 use crate::streams::Source;
 use crate::sys::{fd, handover, mount, process};
@@ -53,6 +56,8 @@ pub(crate) struct Image {
     pub(crate) argv: process::Pointers,
     /// Environment.
     pub(crate) envp: process::Pointers,
+    /// Room for what init remembers of the job's processes.
+    pub(crate) tables: meter::Tables,
     /// The end of a stack for the target's process, until it has a memory of its own.
     pub(crate) stack: process::StackEnd,
 }
@@ -121,6 +126,8 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
             done => done?,
         },
     }
+    // The tree may cover the /proc that the kernel wants to see before it allows another.
+    let processes = meter::open(plan.meter)?;
     // Only now: the files of the id maps belong to the process as long as it can be dumped.
     let umask = process::umask(0);
     process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
@@ -172,7 +179,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     if let Some(failure) = failure {
         return Err(failure);
     }
-    init::run(image, pid, if plan.init { scratch } else { -1 })
+    let meter = Meter::new(plan.meter, processes, image);
+    let kept = [processes, if plan.init { scratch } else { -1 }];
+    init::run(image, pid, kept, meter)
 }
 
 fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {

@@ -25,6 +25,15 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
             Call::PrLimit,
         ))?;
     }
+    if let Some([soft, hard]) = plan.cpu_backstop {
+        let resource = libc::RLIMIT_CPU as u32;
+        let index = u32::try_from(plan.rlimits.len()).unwrap_or(u32::MAX);
+        process::set_limit(resource, Some((soft, hard))).map_err(fault(
+            Phase::Limits,
+            index,
+            Call::PrLimit,
+        ))?;
+    }
     process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
     process::umask(umask);
     process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;

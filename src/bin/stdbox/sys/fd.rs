@@ -339,15 +339,19 @@ pub(crate) fn pipe() -> Result<(c_int, c_int), Errno> {
     Ok((reader, writer))
 }
 
+pub(super) fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
+    }
+}
+
 /// Waits until one of the descriptors can be used, or the time is over; negative descriptors are passed over.
 ///
 /// # References
 /// ppoll(2)
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ns: Option<u64>) -> Result<(), Errno> {
-    let time = timeout_ns.map(|ns| libc::timespec {
-        tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
-        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
-    });
+    let time = timeout_ns.map(timespec);
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let count = libc::nfds_t::try_from(fds.len()).unwrap_or(0);
     // SAFETY: the array has as many elements as are announced; `time` is null or a `timespec`; no mask is given.

@@ -10,6 +10,7 @@ pub(crate) mod fd;
 pub(crate) mod handover;
 pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod times;
 pub(crate) mod transfer;
 
 use nix::errno::Errno;

@@ -434,21 +434,24 @@ pub(crate) fn block_signals() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Waits for the next blocked signal; says which, and whether it surely came from outside this pid namespace.
+/// Waits for the next blocked signal, with a time-out until EAGAIN; says which, and whether it surely came from outside this
+/// pid namespace.
 ///
 /// # References
-/// sigwaitinfo(2)
-pub(crate) fn wait_signal() -> Result<(c_int, bool), Errno> {
+/// sigtimedwait(2)
+pub(crate) fn wait_signal(timeout_ns: Option<u64>) -> Result<(c_int, bool), Errno> {
     let all = u64::MAX;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let forever = ptr::null::<libc::timespec>();
-    // SAFETY: the set has the eight bytes that are announced, and `info` has room for the structure that is written.
+    let time = timeout_ns.map(super::fd::timespec);
+    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the set has the eight bytes that are announced, `info` has room for the structure that is written, and `time`
+    // is null or a `timespec`.
     let signal = check(unsafe {
         libc::syscall(
             libc::SYS_rt_sigtimedwait,
             &raw const all,
             info.as_mut_ptr(),
-            forever,
+            time,
             8,
         )
     })?;
@@ -509,6 +512,11 @@ pub(crate) fn signal_pidfd(pidfd: c_int, signal: c_int) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) }).map(drop)
 }
 
+pub(super) fn nanoseconds(time: libc::timeval) -> u64 {
+    let count = |value: c_long| u64::try_from(value).unwrap_or(0);
+    count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000
+}
+
 /// Waits for a child, or with pid -1 for any that has ended already; says which and how.
 ///
 /// # References
@@ -530,11 +538,9 @@ pub(crate) fn wait(pid: c_int) -> Result<Option<(c_int, c_int, Rusage)>, Errno> 
     // SAFETY: all-zero bytes are a valid `rusage`, and the kernel has filled it in.
     let usage = unsafe { usage.assume_init() };
     let count = |value: c_long| u64::try_from(value).unwrap_or(0);
-    let time =
-        |time: libc::timeval| count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000;
     let rusage = Rusage {
-        user_ns: time(usage.ru_utime),
-        system_ns: time(usage.ru_stime),
+        user_ns: nanoseconds(usage.ru_utime),
+        system_ns: nanoseconds(usage.ru_stime),
         max_rss_bytes: count(usage.ru_maxrss) * 1024,
         minor_faults: count(usage.ru_minflt),
         major_faults: count(usage.ru_majflt),
