@@ -42,31 +42,9 @@ pub const fn backstop_s(limit_ns: u64) -> u64 {
     most.div_ceil(1_000_000_000) + 1
 }
 
-/// How many processors a list of the kernel's names, such as `0-3,8`.
-#[must_use]
-pub fn processors(list: &str) -> Option<u64> {
-    let mut count = 0u64;
-    for part in list.trim_end().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
-        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
-    }
-    Some(count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processors_of_a_list_are_counted() {
-        assert_eq!(processors("0\n"), Some(1));
-        assert_eq!(processors("0-1\n"), Some(2));
-        assert_eq!(processors("0-3,8,10-11\n"), Some(7));
-        for wrong in ["", "\n", "a", "3-1", "0,", "0--1", "0-18446744073709551615"] {
-            assert_eq!(processors(wrong), None, "{wrong:?}");
-        }
-    }
 
     const MS: u64 = 1_000_000;
 

@@ -3,6 +3,7 @@
 //! The planner asks for what it misses; ring 1 answers; the planner runs again. So the planner stays an ordinary function,
 //! and a test writes a host as a literal.
 
+use crate::cgroup::CgroupFacts;
 use crate::mountinfo::MountTable;
 use crate::results::Time;
 use crate::subid::IdRange;
@@ -33,6 +34,8 @@ pub enum Question {
     Ids,
     /// How much processor time there is.
     Cpus,
+    /// Below which control group the job can have its own: this one, or one that the caller has.
+    Cgroup(Option<AbsPath>),
 }
 
 /// A directory with more entries is not copied in place of an overlay.
@@ -187,6 +190,8 @@ pub struct HostFacts {
     pub ids: Option<IdFacts>,
     /// How much processor time there is.
     pub cpus: Option<CpuFacts>,
+    /// Below which control groups the job can have its own.
+    pub cgroup: Option<CgroupFacts>,
     /// The disk scratch that was made for the job: where, and whether it holds `user.*` attributes.
     pub disk_scratch: Option<(AbsPath, bool)>,
 }
@@ -206,6 +211,7 @@ impl HostFacts {
             Question::Kernel => self.kernel.is_some(),
             Question::Ids => self.ids.is_some(),
             Question::Cpus => self.cpus.is_some(),
+            Question::Cgroup(_) => self.cgroup.is_some(),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! `Job::new` consumes the [`Spec`], fills in the defaults of `design.md` section 2, and proves what a system call later
 //! relies on: no NUL, absolute paths, numbers in range, fields that do not contradict each other.
 
+mod groups;
 mod mounts;
 mod normal;
 mod rules;
 
 use crate::capability::Capabilities;
+use crate::cpu_list::CpuList;
 use crate::json;
 use crate::pattern::Pattern;
 use crate::problem::{Code, Problem};
@@ -15,6 +17,7 @@ use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
 use crate::spec::{self, Dev, IdMap, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
 use crate::text::AbsPath;
+pub(crate) use groups::CPU_PERIOD_US;
 pub use mounts::MAX_LOWER;
 pub(crate) use mounts::in_proc;
 use rules::*;
@@ -70,6 +73,10 @@ pub struct Job {
     pub host_network: bool,
     /// Limits.
     pub limits: Limits,
+    /// Limits that need a control group.
+    pub group_limits: GroupLimits,
+    /// Whether the job gets a control group.
+    pub cgroup: Cgroup,
     /// System call filter.
     pub seccomp: Seccomp,
     /// Capabilities that the target keeps, in a user namespace of its own.
@@ -271,6 +278,33 @@ pub struct Limits {
     pub rlimits: Vec<(Rlimit, u64)>,
 }
 
+/// Limits that need a control group.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupLimits {
+    /// Memory of the whole job.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processor time in each tenth of a second, in microseconds.
+    pub cpu_quota_us: Option<u64>,
+    /// Which processors.
+    pub cpuset: Option<CpuList>,
+}
+
+/// Whether a job gets a control group of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Cgroup {
+    /// If a limit asks for it.
+    #[default]
+    Auto,
+    /// In any case.
+    Required,
+    /// In no case.
+    Off,
+    /// In any case, below this one.
+    Parent(AbsPath),
+}
+
 /// The resources that a job can limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rlimit {
@@ -362,6 +396,7 @@ impl Job {
         let root = spec.root.as_ref().map(|path| file_path(path, "/root"));
         let root = root.transpose()?;
         let scratch = scratch(spec.scratch.unwrap_or_default())?;
+        let group_limits = groups::limits(&spec.limits.clone().unwrap_or_default())?;
         let job = Self {
             argv: argv(spec.argv)?,
             executable: spec
@@ -412,6 +447,8 @@ impl Job {
             },
             host_network,
             limits: limits(&spec.limits.unwrap_or_default())?,
+            cgroup: groups::cgroup(spec.cgroup, &group_limits)?,
+            group_limits,
             seccomp: seccomp(spec.seccomp)?,
             capabilities: kept,
             fds: fds(spec.fds.unwrap_or_default(), channels)?,

@@ -54,6 +54,8 @@
 
 pub mod budget;
 pub mod capability;
+pub mod cgroup;
+pub mod cpu_list;
 pub mod host;
 pub mod job;
 pub mod json;

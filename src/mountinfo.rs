@@ -17,6 +17,8 @@ pub struct Mount {
     pub id: MountId,
     /// The mount that it is mounted on.
     pub parent: MountId,
+    /// What of the file system is mounted: a path in it.
+    pub root: Vec<u8>,
     /// Where, as the process sees it.
     pub at: AbsPath,
     /// File system type, such as `ext4` or `fuse.sshfs`.
@@ -148,7 +150,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
-    let at = fields.nth(2)?;
+    let root = unescape(fields.nth(1)?);
+    let at = fields.next()?;
     // Optional fields end with a lone hyphen.
     fields.by_ref().find(|field| *field == b"-")?;
     let fstype = fields.next()?.to_vec();
@@ -158,6 +161,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     Some(Mount {
         id,
         parent,
+        root,
         at: AbsPath::new(at).ok()?,
         fstype,
         source,

@@ -3,6 +3,7 @@
 //! A failed step arrives as an index and an error number. Here it becomes a [`Problem`]: the plan knows the path and the
 //! field, and a [`Diagnosis`] of the host, made only after something failed, knows what a stranger should change.
 
+use crate::cgroup::{Figures, MemoryEvents};
 use crate::job::Job;
 use crate::plan::{At, Base, Lookup, Plan, Step};
 use crate::problem::{Code, Notice, Problem, Stage};
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The target, if it ran.
     pub target: Option<Target>,
+    /// What the kernel counted for the job's control group, if it had one.
+    pub figures: Option<Figures>,
     /// Captured standard output.
     pub stdout: Option<Captured>,
     /// Captured standard error.
@@ -61,6 +64,10 @@ pub enum Limit {
     CpuTime,
     /// `limits.output_bytes`
     Output,
+    /// `limits.memory_bytes`
+    Memory,
+    /// `limits.processes`
+    Processes,
 }
 
 impl Limit {
@@ -71,6 +78,8 @@ impl Limit {
             Self::WallTime => "wall-time",
             Self::CpuTime => "cpu-time",
             Self::Output => "output",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
         }
     }
 }
@@ -130,6 +139,7 @@ impl Outcome {
         Self {
             verdict,
             target: None,
+            figures: None,
             stdout: None,
             stderr: None,
             results: None,
@@ -267,6 +277,7 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
                 "The first process of the container could not do its work.",
             )
         }
+        Phase::Cgroup => cgroup(plan, index, errno),
         Phase::IdMaps => identity(errno, host),
         Phase::Hostname => Problem::new(
             Code::IdentityRefused,
@@ -349,6 +360,40 @@ fn metering(call: Call, errno: Errno) -> Problem {
         .hint("Start the surrounding container with an uncovered /proc (Docker and Podman: --security-opt systempaths=unconfined; stdbox: proc nestable), or leave the time to a control group: \"cgroup\":\"required\", on a host with cgroup v2."),
     };
     problem.pointer(Some("/limits/cpu_time_ms"))
+}
+
+/// Why the target could not be put into the job's control group.
+fn cgroup(plan: &Plan, index: usize, errno: Errno) -> Problem {
+    let problem = |code, message| Problem::new(code, Stage::Cgroup, message);
+    match (index, errno) {
+        (0, Errno::EAGAIN | Errno::ENOMEM) => problem(
+            Code::OutOfMemory,
+            "The target's process could not be made.",
+        ),
+        (0, _) => {
+            let problem = problem(
+                Code::CgroupUnavailable,
+                "The kernel lets no process of the caller's into the job's control group.",
+            );
+            let parent = plan.leaf.as_ref().map(|leaf| &leaf.parent);
+            let problem = match parent {
+                Some(parent) => problem.path(parent.bytes()),
+                None => problem,
+            };
+            problem.hint("The caller's own uid must own cgroup.procs of the group in which the ways to the caller's group and to the job's meet: cgroups(7), \"Cgroups delegation: delegating a hierarchy to a less privileged user\".")
+        }
+        (1, _) => problem(
+            Code::CgroupUnavailable,
+            "The number of control group namespaces could not be limited, so the job could lift its own limits.",
+        )
+        .path(b"/proc/sys/user/max_cgroup_namespaces")
+        .hint("Start the surrounding container with a writable /proc/sys: Docker and Podman --security-opt systempaths=unconfined."),
+        _ => problem(
+            Code::NamespaceLimit,
+            "The target could not be given its own view of the control groups.",
+        )
+        .hint("Raise user.max_cgroup_namespaces (sysctl); a container around this one may have set it to 0."),
+    }
 }
 
 /// Why the id maps could not be written.
@@ -668,6 +713,21 @@ pub fn died(status: i32, ran: bool) -> Problem {
     };
     Problem::new(Code::SetupDied, stage, format!("{what} with {how}."))
         .hint("It may have been killed, or the machine may be out of memory (see dmesg).")
+}
+
+/// The limit of its control group that a job met, if it met one, and what else is to be said.
+#[must_use]
+pub fn met(figures: &Figures) -> (Option<Limit>, Option<Notice>) {
+    let MemoryEvents { oom, oom_kill } = figures.memory;
+    match (oom, oom_kill) {
+        (0, 1..) => {
+            let message = "Processes of the job were killed because memory ran out outside of it, not for a limit of its own.";
+            (None, Some(Notice::new("killed-for-memory", None, message)))
+        }
+        (1.., 1..) => (Some(Limit::Memory), None),
+        _ if figures.refused_forks > 0 => (Some(Limit::Processes), None),
+        _ => (None, None),
+    }
 }
 
 /// The entry for a container whose init was killed: by somebody outside, or for lack of memory.

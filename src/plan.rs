@@ -4,6 +4,7 @@
 //! step, and everything an error says (which path, which field) is looked up here.
 
 mod area;
+mod cgroup;
 mod config;
 mod devices;
 mod exec;
@@ -29,6 +30,7 @@ use crate::spec::{IdMap, Mode};
 use crate::text::AbsPath;
 use std::ffi::CString;
 
+pub use cgroup::{IfMissing, Leaf, Setting};
 pub use exec::{ExecImage, Lookup};
 pub use filter::Filter;
 pub use ids::caller_range;
@@ -303,6 +305,8 @@ pub struct Plan {
     /// Whether the target may make no control group namespace: in one of its own it could mount the host's control groups,
     /// whose files the real root may write.
     pub closed_cgroups: bool,
+    /// The control group that the target starts in, if it is the job's own.
+    pub leaf: Option<Leaf>,
     /// Id maps.
     pub id_maps: IdMaps,
     /// Whether the job may make user namespaces.
@@ -425,6 +429,7 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if job.limits.cpu_time_ms.is_some() {
         questions.push(Question::Cpus);
     }
+    questions.extend(cgroup::question(job));
     questions
 }
 
@@ -434,15 +439,17 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 /// [`NoPlan::Ask`] as long as facts are missing; else the reason why this host cannot run the job.
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let ids = ids::ids(job, facts)?;
-    let mut tree = tree::build(job, facts, &ids)?;
+    let mut leaf = cgroup::leaf(job, facts)?;
+    let mut tree = tree::build(job, facts, &ids, leaf.is_some())?;
     let caller = &facts.caller;
     let kept = ids.kept(job, tree.names_held)?;
     let mut degraded = ids.degraded;
     degraded.append(&mut tree.degraded);
-    let (meter, cpu_backstop) = meter::meter(job, facts, &mut tree.warnings)?;
+    let (meter, cpu_backstop) = meter::meter(job, facts, leaf.as_mut(), &mut tree.warnings)?;
     Ok(Plan {
         own_network: !job.host_network,
         closed_cgroups: ids.real_root,
+        leaf,
         id_maps: ids.maps,
         nested_namespaces: !tree.names_held,
         kept,

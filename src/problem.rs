@@ -127,6 +127,8 @@ kebab! {
         SeccompRefused = "seccomp-refused",
         /// A resource limit was refused.
         LimitRefused = "limit-refused",
+        /// A limit needs cgroup v2, and this host has version 1.
+        CgroupV1 = "cgroup-v1",
         /// No cgroup can be used for a limit that needs one.
         CgroupUnavailable = "cgroup-unavailable",
         /// The command does not exist in the container.

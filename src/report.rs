@@ -50,6 +50,9 @@ struct Usage {
     block_writes: u64,
     memory_peak_bytes: Option<u64>,
     processes_peak: Option<u64>,
+    throttled_ns: Option<u64>,
+    io_read_bytes: Option<u64>,
+    io_write_bytes: Option<u64>,
     scratch_bytes: u64,
 }
 
@@ -93,6 +96,7 @@ impl<'a> Report<'a> {
         let target = outcome.target.as_ref();
         let rusage = target.map(|target| target.rusage);
         let r = rusage.unwrap_or_default();
+        let figures = outcome.figures.as_ref();
         let (word, limit, error) = match &outcome.verdict {
             Verdict::Exited(_) => ("exited", None, None),
             Verdict::Signaled(_) => ("signaled", None, None),
@@ -112,8 +116,8 @@ impl<'a> Report<'a> {
             error,
             usage: Usage {
                 wall_ns: timing.run_ns,
-                cpu_user_ns: r.user_ns,
-                cpu_system_ns: r.system_ns,
+                cpu_user_ns: figures.map_or(r.user_ns, |f| f.cpu_user_ns),
+                cpu_system_ns: figures.map_or(r.system_ns, |f| f.cpu_system_ns),
                 max_rss_bytes: r.max_rss_bytes,
                 minor_faults: r.minor_faults,
                 major_faults: r.major_faults,
@@ -121,8 +125,11 @@ impl<'a> Report<'a> {
                 involuntary_switches: r.involuntary_switches,
                 block_reads: r.block_reads,
                 block_writes: r.block_writes,
-                memory_peak_bytes: None,
-                processes_peak: None,
+                memory_peak_bytes: figures.and_then(|f| f.memory_peak_bytes),
+                processes_peak: figures.and_then(|f| f.processes_peak),
+                throttled_ns: figures.and_then(|f| f.throttled_ns),
+                io_read_bytes: figures.and_then(|f| f.io_read_bytes),
+                io_write_bytes: figures.and_then(|f| f.io_write_bytes),
                 scratch_bytes: target.map_or(0, |target| target.scratch_bytes),
             },
             timing,

@@ -505,6 +505,8 @@ fields! {
         processes: u64,
         /// CPU bandwidth.
         cpus: f64,
+        /// Which CPUs.
+        cpuset: String,
         /// Captured output.
         output_bytes: u64,
         /// RLIMIT_NOFILE

@@ -56,6 +56,8 @@ numbered! {
         Init = "init",
         /// Making the target's process.
         Fork = "fork",
+        /// Putting the target's process into the job's control group.
+        Cgroup = "cgroup",
         /// A session of its own.
         Session = "session",
         /// The standard streams and kept descriptors.
@@ -130,6 +132,8 @@ numbered! {
         Pipe = "pipe2",
         /// clone3(2)
         Clone = "clone3",
+        /// unshare(2)
+        Unshare = "unshare",
         /// prctl(2)
         PrCtl = "prctl",
         /// capset(2)

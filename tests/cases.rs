@@ -64,6 +64,13 @@ fn show_plan(plan: &Plan) -> String {
     if let Some(kept) = &plan.kept {
         text.push_str(&maps("kept-", &kept.id_maps));
     }
+    if let Some(leaf) = &plan.leaf {
+        text.push_str(&format!("leaf in {}\n", leaf.parent.lossy()));
+        for one in &leaf.settings {
+            let file = one.file.to_string_lossy();
+            text.push_str(&format!("leaf {file} = {}   ({})\n", one.value, one.at));
+        }
+    }
     text.push_str(&format!("cwd {}\n", plan.cwd.lossy()));
     text.push_str(&match plan.scratch {
         Some(slot) => format!("scratch #{}\n", slot.0),

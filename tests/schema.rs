@@ -427,9 +427,9 @@ fn full_jobs() -> Vec<Value> {
         "network": "host",
         "limits": {
             "wall_time_ms": 1, "cpu_time_ms": 1, "open_files": 3, "file_size_bytes": 0, "stack_bytes": 1, "address_space_bytes": 1,
-            "core_bytes": 0, "grace_ms": 9_223_372_036_854u64
+            "core_bytes": 0, "grace_ms": 9_223_372_036_854u64, "memory_bytes": 1, "processes": 4194304, "cpus": 0.5, "cpuset": "0-1,3"
         },
-        "cgroup": "off",
+        "cgroup": { "parent": "/g" },
         "seccomp": "off",
         "capabilities": [],
         "fds": [5, 3],
@@ -450,6 +450,8 @@ fn full_jobs() -> Vec<Value> {
         json!({ "stdin": { "text": "" }, "env": { "inherit": false }, "scratch": { "directory": "/var//tmp" } }),
         json!({ "env": { "inherit": [] }, "scratch": {}, "directories": { "/dev": "hidden" }, "dev": null }),
         json!({ "results": { "directory": { "base64": "L/8=" } }, "changes": null }),
+        json!({ "limits": {}, "cgroup": "off" }),
+        json!({ "limits": { "cpus": 1024, "cpuset": "5,4,4-6" }, "cgroup": "required" }),
         json!({ "env": {}, "user": {}, "limits": {}, "hostname": null, "directories": {}, "system_config": true }),
     ] {
         let mut job = jobs[0].clone();

@@ -1,6 +1,6 @@
 //! A job with all its defaults, written back as JSON would have it. Ring 0.
 
-use super::{Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION};
+use super::{Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION, groups};
 use crate::spec::filter::SeccompWord;
 use crate::spec::{self, Inherit, Lxcfs, MountType, Network, Spec, WordOr};
 use crate::text::Text;
@@ -130,15 +130,18 @@ impl Job {
                 wall_time_ms: self.limits.wall_time_ms,
                 cpu_time_ms: self.limits.cpu_time_ms,
                 output_bytes: self.limits.output_bytes,
+                memory_bytes: self.group_limits.memory_bytes,
+                processes: self.group_limits.processes,
+                cpus: self.group_limits.cpus(),
+                cpuset: self.group_limits.cpuset.as_ref().map(ToString::to_string),
                 open_files: limit(Rlimit::OpenFiles),
                 file_size_bytes: limit(Rlimit::FileSize),
                 stack_bytes: limit(Rlimit::Stack),
                 address_space_bytes: limit(Rlimit::AddressSpace),
                 core_bytes: limit(Rlimit::Core),
                 grace_ms: Some(self.limits.grace_ms),
-                ..Default::default()
             }),
-            cgroup: Some(WordOr::Word(spec::CgroupWord::Auto)),
+            cgroup: Some(groups::normal_cgroup(&self.cgroup)),
             seccomp: Some(match &self.seccomp {
                 Seccomp::Off => WordOr::Word(SeccompWord::Off),
                 Seccomp::Default => WordOr::Word(SeccompWord::Default),

@@ -23,20 +23,7 @@ const MAX_CAPTURE: u64 = 1 << 30;
 
 /// Fields of the protocol that this version reads and refuses; each has an issue of its own.
 pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
-    let limits = spec.limits.clone().unwrap_or_default();
-    let asked = [
-        (limits.memory_bytes.is_some(), "/limits/memory_bytes"),
-        (limits.processes.is_some(), "/limits/processes"),
-        (limits.cpus.is_some(), "/limits/cpus"),
-        (
-            !matches!(
-                spec.cgroup,
-                None | Some(WordOr::Word(spec::CgroupWord::Auto | spec::CgroupWord::Off))
-            ),
-            "/cgroup",
-        ),
-        (spec.sync.is_some(), "/sync"),
-    ];
+    let asked = [(spec.sync.is_some(), "/sync")];
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, at)) => Err(Problem::at(Code::NotImplemented, *at, "This version of stdbox cannot do this yet.")
             .hint("Leave the field out; nothing was run, since running without it would not be what was asked.")),

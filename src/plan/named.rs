@@ -65,6 +65,7 @@ impl Builder<'_> {
         if self.is_directory(&shm) {
             self.imply(shm, Mode::Hidden);
         }
+        system::refuse_own_limits(self)?;
         system::name_resolution(self);
         config::settle_home(self);
         system::settings_elsewhere(self);

@@ -4,7 +4,7 @@ use super::config::GENERATED;
 use super::tree::{Area, Builder};
 use super::{At, Attributes, IfAbsent, NoPlan, Slot, Step};
 use crate::host::{Listing, PathFact};
-use crate::job::{Job, Scratch};
+use crate::job::{Directory, Job, Scratch};
 use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::{Dev, Mode, ProcMode, Sys};
 use crate::text::AbsPath;
@@ -190,18 +190,27 @@ const SETTINGS: [&[u8]; 12] = [
     b"pstore",
 ];
 
-/// Where else the host has them, as for a chroot: the real root may write them by its uid alone, and a tree that it may write
-/// does not mean these. A job that names the very mount gets what it says.
+/// The file system of control groups.
+const CGROUP2: &[u8] = b"cgroup2";
+
+/// Whether the caller's uid alone may write the files of such a file system, so that a job must not: the real root's may, and
+/// in the hierarchy of control groups that of whoever made the job's own, with the job's limits in it.
+fn is_guarded(b: &Builder<'_>, fstype: &[u8]) -> bool {
+    b.real_root && SETTINGS.contains(&fstype) || b.has_leaf && fstype == CGROUP2
+}
+
+/// Where else the host has them, as for a chroot: a tree that the job may write does not mean these. A job that names the very
+/// mount gets what it says.
 pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
     let mut modes = b.directories.values().map(|directory| directory.mode);
-    if !b.real_root || !modes.any(|mode| mode == Mode::FullAccess) {
+    if !(b.real_root || b.has_leaf) || !modes.any(|mode| mode == Mode::FullAccess) {
         return;
     }
     let Some(table) = b.table() else { return };
     let usual = ["/proc", "/sys", "/dev"].map(AbsPath::fixed);
     let base = b.base.clone();
     for mount in table.visible() {
-        if !SETTINGS.contains(&mount.fstype.as_slice()) || !base.contains(&mount.at) {
+        if !is_guarded(b, &mount.fstype) || !base.contains(&mount.at) {
             continue;
         }
         let at = AbsPath::root().descend(base.rest_of(&mount.at));
@@ -216,7 +225,7 @@ pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
 
 /// The same in a directory that the real root shows at another place and may write.
 pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath> {
-    if !b.real_root {
+    if !(b.real_root || b.has_leaf) {
         return Vec::new();
     }
     let Some(table) = b.table() else {
@@ -224,8 +233,52 @@ pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath
     };
     let settings = table
         .visible()
-        .filter(|mount| SETTINGS.contains(&mount.fstype.as_slice()) && from.is_above(&mount.at));
+        .filter(|mount| is_guarded(b, &mount.fstype) && from.is_above(&mount.at));
     settings.map(|mount| mount.at.clone()).collect()
+}
+
+/// Where a job with a control group of its own asks to write that hierarchy: there it could lift its own limits.
+///
+/// # Errors
+/// The refusal, at the field that asks.
+pub(super) fn refuse_own_limits(b: &mut Builder<'_>) -> Result<(), NoPlan> {
+    let full = |directory: &&Directory| directory.mode == Mode::FullAccess;
+    if !b.has_leaf || !b.directories.values().any(|directory| full(&directory)) {
+        return Ok(());
+    }
+    let sys = AbsPath::fixed("/sys");
+    let asked = b
+        .directories
+        .iter()
+        .filter(|(_, directory)| full(directory));
+    let asked: Vec<_> = asked
+        .filter_map(|(path, directory)| Some((path.clone(), directory.at.clone()?)))
+        .collect();
+    for (path, at) in asked {
+        // Above /sys a mode does not mean the kernel's own file systems.
+        let on_host = path.below(&b.base);
+        if in_own_hierarchy(b, &on_host, sys.contains(&path)) {
+            return Err(own_limits(&on_host, &at).into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a host path lies in the hierarchy of control groups, or with `above`, has it mounted below.
+pub(super) fn in_own_hierarchy(b: &mut Builder<'_>, path: &AbsPath, above: bool) -> bool {
+    let Some(table) = b.table() else { return false };
+    let mut groups = table.visible().filter(|mount| mount.fstype == CGROUP2);
+    groups.any(|mount| mount.at.contains(path) || above && path.contains(&mount.at))
+}
+
+pub(super) fn own_limits(path: &AbsPath, at: &str) -> Problem {
+    let message = format!(
+        "A job that may write the control groups in {} could lift its own limits.",
+        path.lossy()
+    );
+    Problem::at(Code::Contradiction, at, message)
+        .path(path.bytes())
+        .hint("Show them read-only, or leave out what needs a control group: limits.memory_bytes, processes, cpus, cpuset, and \"cgroup\".")
 }
 
 /// Writable memory where the host has it.

@@ -88,6 +88,8 @@ pub(super) struct Builder<'a> {
     pub(super) base: AbsPath,
     /// Whether some process of the container can be the real root.
     pub(super) real_root: bool,
+    /// Whether the job has a control group of its own.
+    pub(super) has_leaf: bool,
     /// Whether some process of the container can be the owner of init's files in /proc.
     pub(super) owns_init: bool,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
@@ -138,8 +140,14 @@ pub(super) struct Builder<'a> {
     pub(super) degraded: Vec<Notice>,
 }
 
-pub(super) fn build(job: &Job, facts: &HostFacts, ids: &Ids) -> Result<Tree, NoPlan> {
+pub(super) fn build(
+    job: &Job,
+    facts: &HostFacts,
+    ids: &Ids,
+    has_leaf: bool,
+) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts, ids);
+    b.has_leaf = has_leaf;
     b.another_root()?;
     b.settle_directories()?;
     let root = AbsPath::root();
@@ -163,6 +171,7 @@ impl<'a> Builder<'a> {
             facts,
             base: AbsPath::root(),
             real_root: ids.real_root,
+            has_leaf: false,
             owns_init: ids.owns_init,
             directories: job.directories.clone(),
             asks: BTreeSet::new(),
@@ -434,7 +443,9 @@ impl<'a> Builder<'a> {
             numa_nodes,
         } = &self.job.scratch
         {
-            options.extend(size_bytes.map(|size| (c"size", number(size))));
+            // More than the job may have of memory is no use to it.
+            let most = size_bytes.or(self.job.group_limits.memory_bytes);
+            options.extend(most.map(|size| (c"size", number(size.max(4096)))));
             options.extend(inodes.map(|inodes| (c"nr_inodes", number(inodes))));
             if !numa_nodes.is_empty() {
                 let nodes: Vec<String> = numa_nodes.iter().map(u32::to_string).collect();

@@ -154,7 +154,6 @@ pub const NAMES: &[(&str, c_long)] = &[
     ("close_range", 436),
     ("openat2", 437),
     ("mount_setattr", 442),
-    ("clone", libc::SYS_clone),
     ("pivot_root", libc::SYS_pivot_root),
     ("umount2", libc::SYS_umount2),
     ("chroot", libc::SYS_chroot),

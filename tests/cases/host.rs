@@ -18,6 +18,7 @@
 //! unstackable /usr                     # an overlay takes no directory from here on as its lower layer
 //! large /usr                           # too many entries to be copied
 //! ids alice uids=100000:65536,5:1 gids=7:9 [no-helpers] # subordinate ids
+//! cgroup /sys/fs/cgroup/a memory,pids enabled=memory   # a control group, best first; what it has and gives
 //! privileged uids=0:4294967295 gids=0:1 [root=65534]    # the ids of the caller's user namespace; the real root's
 //! scratch /var/tmp/stdbox-1 [no-xattr] # the disk scratch that ring 1 made
 //! ```
@@ -32,6 +33,7 @@ use std::fmt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use stdbox::cgroup::{CgroupFacts, Controllers, Group, Occupants};
 use stdbox::host::{
     Caller, CpuFacts, Entry, HostFacts, IdFacts, Kind, Listing, PathFact, Question,
 };
@@ -77,6 +79,8 @@ pub(crate) struct FakeHost {
     pub(crate) caller: Caller,
     /// Which ids the caller has.
     pub(crate) ids: IdFacts,
+    /// Which control groups there are for it.
+    pub(crate) cgroup: CgroupFacts,
     /// A tmpfs holds no `user.*` attributes.
     pub(crate) no_xattr: bool,
     /// Where an overlay cannot be stacked on.
@@ -182,6 +186,7 @@ impl FakeHost {
             "device" => node(Kind::Device, mode(2)),
             "mount" => self.mount(&at(1), words[2]),
             "ids" | "privileged" => self.add_ids(&words),
+            "cgroup" => self.add_cgroup(&words),
             "initramfs" => self.initramfs = true,
             "no-xattr" => self.no_xattr = true,
             "unstackable" => drop(self.unstackable.insert(at(1))),
@@ -202,6 +207,18 @@ impl FakeHost {
                 _ => panic!("caller: {word}"),
             }
         }
+    }
+
+    fn add_cgroup(&mut self, words: &[&str]) {
+        let enabled = words.get(3).and_then(|word| word.strip_prefix("enabled="));
+        self.cgroup.groups.push(Group {
+            path: path(words[1]),
+            available: Controllers::parse(words[2]),
+            enabled: Controllers::parse(enabled.unwrap_or_default()),
+            occupants: Occupants::Nobody,
+            refused: None,
+            uncontrolled: None,
+        });
     }
 
     fn add_ids(&mut self, words: &[&str]) {
@@ -449,6 +466,7 @@ impl FakeHost {
                 let limit_s = [u64::MAX; 2];
                 facts.cpus = Some(CpuFacts { count: 2, limit_s });
             }
+            Question::Cgroup(_) => facts.cgroup = Some(self.cgroup.clone()),
         }
     }
 

@@ -925,14 +925,16 @@ impl View<'_> {
                 also(home.clone(), Expect::Fresh);
             }
         }
-        // Settings of the kernel, in a tree that the real root may write.
+        // Settings of the kernel, in a tree that the real root may write; and the job's own limits in any.
         for (i, mount) in self.host.mounts.iter().enumerate() {
             // Shared memory is the job's own, whatever the host has there.
             let usual = ["/proc", "/sys", "/dev", "/run/shm"]
                 .iter()
                 .any(|top| path(top).contains(&mount.at));
-            if self.host.caller.real_root
-                && ["cgroup", "cgroup2", "sysfs", "proc"].contains(&mount.fstype.as_str())
+            let limits = self.plan.leaf.is_some() && mount.fstype == "cgroup2";
+            if (limits
+                || self.host.caller.real_root
+                    && ["cgroup", "cgroup2", "sysfs", "proc"].contains(&mount.fstype.as_str()))
                 && !usual
                 && self.host.holding(&mount.at) == i
                 && self.host.is_directory(&mount.at)

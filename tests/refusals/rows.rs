@@ -448,6 +448,18 @@ fn limits(t: &mut Table) {
     .bad("above", "1024.5", Code::OutOfRange, Refuses)
     .bad("above", "1e300", Code::OutOfRange, Refuses);
     t.place(
+        "/limits/cpuset",
+        "\"limits\":{\"cpuset\":§}",
+        &["\"0\"", "\"3,0-1\""],
+    )
+    .types(&["string"])
+    .bad("empty", "\"\"", Code::UnknownValue, Refuses)
+    .bad("letters", "\"all\"", Code::UnknownValue, Refuses)
+    .bad("letters", "\"0, 1\"", Code::UnknownValue, Refuses)
+    .bad("nul", "\"0\\u0000\"", Code::UnknownValue, Refuses)
+    .bad("backwards", "\"3-1\"", Code::UnknownValue, Cannot)
+    .bad("above", "\"0-65536\"", Code::UnknownValue, Cannot);
+    t.place(
         "/limits/output_bytes",
         "\"stdout\":\"null\",\"stderr\":\"null\",\"limits\":{\"output_bytes\":§}",
         &[],

@@ -1,5 +1,6 @@
 //! Answers the planner's questions: the only code that looks at the host before the container exists. Ring 1.
 
+use crate::cgroup_facts;
 use crate::child::probe;
 use crate::id_facts;
 use crate::sys::{alloc, fd, process};
@@ -12,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use stdbox::budget;
+use stdbox::cpu_list::CpuList;
 use stdbox::host::{
     Caller, CpuFacts, Entry, HostFacts, Kind, Listing, MAX_TREE_BYTES, MAX_TREE_ENTRIES, PathFact,
     Question,
@@ -66,6 +67,7 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             Question::Stackable(path) => stacked.push(path),
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(tmpfs_xattr()),
             Question::Kernel => facts.kernel = Some(release()),
+            Question::Cgroup(named) => facts.cgroup = Some(cgroup_facts::gather(named.as_ref())),
             Question::Ids => facts.ids = Some(id_facts::gather(&facts.caller)),
             Question::Cpus => facts.cpus = Some(cpus()),
         }
@@ -83,7 +85,7 @@ fn cpus() -> CpuFacts {
     let (soft, hard) =
         process::set_limit(libc::RLIMIT_CPU as u32, None).unwrap_or((u64::MAX, u64::MAX));
     CpuFacts {
-        count: budget::processors(&online).unwrap_or_else(allowed),
+        count: CpuList::parse(online.trim_end()).map_or_else(allowed, |list| list.count().into()),
         limit_s: [soft, hard],
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `run` below is the table of contents. The pure half of the program is the library in `src/`.
 
+mod cgroup;
+mod cgroup_facts;
 mod child;
 mod cli;
 mod collect;
@@ -9,12 +11,14 @@ mod diagnose;
 mod facts;
 mod id_facts;
 mod identity;
+mod leftover;
 mod scratch;
 mod streams;
 mod supervise;
 mod sys;
 mod userns;
 
+use cgroup::Leaf;
 use cli::{Command, Options, Place};
 use collect::{Output, Places};
 use nix::errno::Errno;
@@ -179,18 +183,39 @@ fn carry_out(
             .map(|wanted| Output::open(&wanted.directory))
             .transpose()?,
     };
-    let outcome = streams::open(job).map(|streams| {
+    let leaf = plan.leaf.as_ref().map(Leaf::new).transpose();
+    let leaf = match leaf {
+        Ok(leaf) => leaf,
+        Err(problem) => {
+            if let Some(output) = places.output.take() {
+                output.undo();
+            }
+            return Err(problem);
+        }
+    };
+    let mut outcome = streams::open(job).map(|streams| {
         supervise::run(
             job,
             plan,
             facts,
             streams,
             &places,
+            leaf.as_ref(),
             stop_signals,
             timing,
             namespace,
         )
     });
+    let left = leaf.map(Leaf::remove);
+    if let (Some(Err(errno)), Ok(outcome)) = (left, &mut outcome) {
+        let message = format!(
+            "The job's control group could not be removed: {}.",
+            errno.desc()
+        );
+        outcome
+            .warnings
+            .push(Notice::new("cgroup-left", None, message));
+    }
     let ran = |outcome: &Outcome| !matches!(outcome.verdict, Verdict::SetupFailed(_));
     if let Some(output) = places.output.take_if(|_| !outcome.as_ref().is_ok_and(ran)) {
         output.undo();

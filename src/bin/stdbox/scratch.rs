@@ -1,18 +1,16 @@
-//! A scratch directory on disk: made for one job, locked while it runs, removed afterwards. Ring 1.
-//!
-//! The lock belongs to the open file description, so it goes with the last process that holds it, however that dies. A
-//! directory without a lock is therefore left over, and the next run in the same place removes it.
+//! A scratch directory on disk: made for one job, locked while it runs, removed afterwards, or by the next run in the same
+//! place. Ring 1.
 
+use crate::leftover::{self, names, open_directory};
 use crate::sys::fd;
 use crate::sys::process::now_ns;
 use crate::userns::UserNamespace;
 use crate::{facts, id_facts};
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, renameat};
+use nix::fcntl::{AtFlags, renameat};
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat};
-use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -69,14 +67,8 @@ impl DiskScratch {
         let gate = open().map_err(refuse("openat2"))?;
         lock_soon(gate.as_fd()).map_err(refuse("flock"))?;
         sweep(parent.as_fd());
-        let name = format!(
-            "{PREFIX}{}-{}-{}",
-            nix::unistd::geteuid(),
-            std::process::id(),
-            now_ns()
-        );
-        let path = place.join(name.as_bytes());
-        let name = CString::new(name).unwrap_or_default();
+        let name = leftover::fresh_name(PREFIX);
+        let path = place.join(name.to_bytes());
         fd::mkdir(parent.as_raw_fd(), &name, 0o700).map_err(refuse("mkdirat"))?;
         let own = open_directory(parent.as_fd(), &name).map_err(refuse("openat2"))?;
         fd::lock(own.as_raw_fd()).map_err(refuse("flock"))?;
@@ -113,11 +105,6 @@ impl DiskScratch {
     }
 }
 
-fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    fd::open_plain(at.as_raw_fd(), name, flags).map(fd::owned)
-}
-
 /// Takes the lock as soon as it is free. Whoever can open the directory can hold it, so nobody waits for ever.
 fn lock_soon(gate: BorrowedFd<'_>) -> Result<(), Errno> {
     const STEP: Duration = Duration::from_millis(5);
@@ -132,24 +119,13 @@ fn lock_soon(gate: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Removes what is left of this user's own dead runs; what cannot be removed now comes again next time.
 fn sweep(parent: BorrowedFd<'_>) {
-    let own = nix::unistd::geteuid();
     let mut ids = None;
-    for name in names(parent).unwrap_or_default() {
-        if !is_ours(name.to_bytes(), own) {
-            continue;
-        }
-        let Ok(left) = open_directory(parent, &name) else {
-            continue;
-        };
-        // Nobody else can have changed anything below a directory that is this user's alone.
-        let owned = fstat(&left).is_ok_and(|found| found.st_uid == own.as_raw());
-        if owned && fd::lock(left.as_raw_fd()).is_ok() {
-            let removed = remove_tree(parent, &name, &left);
-            if let Err(Errno::EACCES | Errno::EPERM) = removed
-                && let Some(namespace) = ids.get_or_insert_with(own_ids)
-            {
-                let _next_time = remove_inside(namespace, parent, &name, &left);
-            }
+    for (name, left) in leftover::unused(parent, PREFIX) {
+        let removed = remove_tree(parent, &name, &left);
+        if let Err(Errno::EACCES | Errno::EPERM) = removed
+            && let Some(namespace) = ids.get_or_insert_with(own_ids)
+        {
+            let _next_time = remove_inside(namespace, parent, &name, &left);
         }
     }
 }
@@ -173,39 +149,6 @@ fn remove_inside(
         .try_into()
         .map(u64::from_ne_bytes)
         .map_err(|_| Errno::EIO)
-}
-
-/// Whether a name is one that [`DiskScratch::new`] gives for this user: prefix, uid, pid and time, all decimal.
-fn is_ours(name: &[u8], uid: Uid) -> bool {
-    let Some(rest) = name.strip_prefix(PREFIX.as_bytes()) else {
-        return false;
-    };
-    let mut parts = rest.split(|&b| b == b'-');
-    let decimal = |part: Option<&[u8]>| {
-        part.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
-    };
-    parts.next() == Some(uid.to_string().as_bytes())
-        && decimal(parts.next())
-        && decimal(parts.next())
-        && parts.next().is_none()
-}
-
-fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::openat(
-        directory,
-        c".",
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?
-    .iter()
-    {
-        let entry = entry?;
-        if entry.file_name() != c"." && entry.file_name() != c".." {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Removes a directory and says how many bytes it took. The job may have made it as deep as it liked, and without any

@@ -1,5 +1,6 @@
 //! Starts one container, stands by it, and says how it ended. Ring 1.
 
+use crate::cgroup::Leaf;
 use crate::child::meter::Tables;
 use crate::child::{self, Image};
 use crate::collect::{self, Left, Places};
@@ -9,12 +10,13 @@ use crate::streams::{Source, Streams};
 use crate::sys::{alloc, fd, handover, process};
 use crate::userns::UserNamespace;
 use nix::errno::Errno;
-use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
+use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, pollfd};
 use std::os::fd::{AsRawFd, OwnedFd};
+use stdbox::budget;
 use stdbox::host::HostFacts;
 use stdbox::job::Job;
 use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
-use stdbox::plan::{IdMaps, MapWriter, Plan};
+use stdbox::plan::{IdMaps, MapWriter, Meter, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
 use stdbox::wire::{self, Failure, Record, Rusage};
@@ -97,8 +99,11 @@ impl Capture {
 
 /// The running container.
 #[derive(Debug)]
-struct Running {
+struct Running<'a> {
     init: i32,
+    leaf: Option<&'a Leaf>,
+    /// How the leaf's processor time is looked at, and when next.
+    meter: Option<(Meter, u64)>,
     pidfd: OwnedFd,
     records: Option<OwnedFd>,
     /// Where the file systems that hold the job's writes come from.
@@ -132,12 +137,13 @@ pub(crate) fn run(
     facts: &HostFacts,
     streams: Streams,
     places: &Places<'_>,
+    leaf: Option<&Leaf>,
     stop_signals: &OwnedFd,
     timing: &mut Timing,
     namespace: &mut Option<UserNamespace>,
 ) -> Outcome {
     let started = process::now_ns();
-    let mut running = match start(job, plan, streams, stop_signals) {
+    let mut running = match start(job, plan, streams, leaf, stop_signals) {
         Ok(running) => running,
         Err(errno) => {
             let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
@@ -179,12 +185,13 @@ pub(crate) fn run(
     outcome
 }
 
-fn start(
+fn start<'a>(
     job: &Job,
     plan: &Plan,
     streams: Streams,
+    leaf: Option<&'a Leaf>,
     stop_signals: &OwnedFd,
-) -> Result<Running, Errno> {
+) -> Result<Running<'a>, Errno> {
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
     let handover = match &plan.written {
@@ -211,7 +218,8 @@ fn start(
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
     let image = Image {
-        stack: process::StackEnd::of(&mut stack),
+        leaf: leaf.map(|leaf| leaf.fd().as_raw_fd()),
+        stack: process::Stack::of(&mut stack),
         records: writer.as_raw_fd(),
         parents_end: reader.as_raw_fd(),
         maps_written: maps_written
@@ -236,10 +244,17 @@ fn start(
     } else {
         0
     };
-    let namespaces = process::NAMESPACES | network;
+    // A view of the control groups that begins at the job's own is for whoever is in it.
+    let view = match leaf {
+        Some(_) => 0,
+        None => libc::CLONE_NEWCGROUP,
+    };
+    let namespaces = process::NAMESPACES | network | view;
     let (init, pidfd) = match process::clone(namespaces) {
         // A container around this one may have no more control group namespaces; then its own is this one's too.
-        Err(Errno::ENOSPC) => process::clone(namespaces & !libc::CLONE_NEWCGROUP)?,
+        Err(Errno::ENOSPC) if leaf.is_none() => {
+            process::clone(namespaces & !libc::CLONE_NEWCGROUP)?
+        }
         made => made?,
     };
     if init == 0 {
@@ -252,6 +267,11 @@ fn start(
     }
     let mut running = Running {
         init,
+        leaf,
+        meter: leaf
+            .and(plan.leaf.as_ref())
+            .and_then(|leaf| leaf.meter)
+            .map(|meter| (meter, 0)),
         pidfd: fd::owned(pidfd),
         records: Some(reader),
         handover: handover.map(|(own, _)| own),
@@ -276,7 +296,7 @@ fn start(
     Ok(running)
 }
 
-impl Running {
+impl Running<'_> {
     /// Writes the id maps, and lets the first process go on. It ends when the writer is closed without a word.
     fn map_ids(&mut self, maps: &IdMaps, writer: &OwnedFd, stop_signals: &OwnedFd) {
         match identity::write(maps, self.init, Some(stop_signals)) {
@@ -304,10 +324,16 @@ impl Running {
                 .and_then(|c| c.from.as_ref())
                 .map(AsRawFd::as_raw_fd)
         };
+        let forks = self.leaf.and_then(Leaf::forks);
         let mut fds = [
             wait(self.records.as_ref(), POLLIN),
             wait(Some(stop_signals), POLLIN),
             wait(self.feed.as_ref().map(|(to, ..)| to), POLLOUT),
+            pollfd {
+                fd: forks.map_or(-1, AsRawFd::as_raw_fd),
+                events: POLLPRI,
+                revents: 0,
+            },
             pollfd {
                 fd: captured(&self.stdout).unwrap_or(-1),
                 events: POLLIN,
@@ -320,14 +346,16 @@ impl Running {
             },
         ];
         let now = process::now_ns();
-        let timeout = self
-            .deadline(job)
-            .map(|deadline| deadline.saturating_sub(now));
+        let timeout = [self.deadline(job), self.look_due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.saturating_sub(now));
         if fd::poll(&mut fds, timeout).is_err() {
             return;
         }
-        let [records, signals, feed, out, err] =
-            fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR) != 0);
+        let [records, signals, feed, forks, out, err] =
+            fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR) != 0);
         if out || err {
             for (capture, ready) in [(&mut self.stdout, out), (&mut self.stderr, err)] {
                 if let (Some(capture), true) = (capture, ready) {
@@ -350,6 +378,10 @@ impl Running {
         if self.ready_ns.is_some() && self.output_exceeded(job) {
             self.end(Stop::Limit(Limit::Output), job);
         }
+        if forks && self.leaf.is_some_and(|leaf| leaf.refused_forks() > 0) {
+            self.end(Stop::Limit(Limit::Processes), job);
+        }
+        self.check_cpu(job);
         self.check_time(job);
     }
 
@@ -374,6 +406,31 @@ impl Running {
         } else {
             None
         }
+    }
+
+    /// When the processor time is to be looked at next.
+    fn look_due(&self) -> Option<u64> {
+        let (_, due) = self.meter?;
+        let running = self.ready_ns.is_some() && self.exited.is_none() && self.stop.is_none();
+        running.then_some(due)
+    }
+
+    /// Looks at the processor time if it is time to.
+    fn check_cpu(&mut self, job: &Job) {
+        let (Some(due), Some((meter, _)), Some(leaf)) = (self.look_due(), self.meter, self.leaf)
+        else {
+            return;
+        };
+        let now = process::now_ns();
+        if now < due {
+            return;
+        }
+        self.job_cpu_ns = leaf.cpu_ns().unwrap_or(self.job_cpu_ns);
+        if self.job_cpu_ns > meter.limit_ns {
+            self.end(Stop::Limit(Limit::CpuTime), job);
+        }
+        let pause = budget::next_look_ns(meter.limit_ns, self.job_cpu_ns, meter.cpus);
+        self.meter = Some((meter, now.saturating_add(pause)));
     }
 
     fn deadline(&self, job: &Job) -> Option<u64> {
@@ -551,6 +608,13 @@ impl Running {
                 outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
             outcome.verdict = Verdict::SetupFailed(Box::new(problem));
             return outcome;
+        }
+        outcome.figures = self.leaf.map(Leaf::figures);
+        if let Some(figures) = &outcome.figures {
+            let (limit, notice) = outcome::met(figures);
+            outcome.warnings.extend(notice);
+            self.stop = self.stop.or(limit.map(Stop::Limit));
+            self.job_cpu_ns = figures.cpu_user_ns.saturating_add(figures.cpu_system_ns);
         }
         if self.stop.is_none() {
             self.stop = self.exceeded(job).map(Stop::Limit);

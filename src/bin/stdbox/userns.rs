@@ -101,7 +101,7 @@ impl UserNamespace {
             done = self.enter(parent).map(|()| work());
             process::leave()
         };
-        let pid = process::clone_sharing(0, process::StackEnd::of(&mut stack), &mut body)?;
+        let pid = process::clone_sharing(0, None, process::Stack::of(&mut stack), &mut body)?;
         while matches!(process::wait(pid), Ok(None) | Err(Errno::EINTR)) {}
         // The change of credentials has closed the files of this process in /proc too.
         process::set_dumpable()?;

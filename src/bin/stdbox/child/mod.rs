@@ -58,8 +58,10 @@ pub(crate) struct Image {
     pub(crate) envp: process::Pointers,
     /// Room for what init remembers of the job's processes.
     pub(crate) tables: meter::Tables,
-    /// The end of a stack for the target's process, until it has a memory of its own.
-    pub(crate) stack: process::StackEnd,
+    /// The directory of the job's own control group, if it has one.
+    pub(crate) leaf: Option<i32>,
+    /// A stack for the target's process, until it has a memory of its own.
+    pub(crate) stack: process::Stack,
 }
 
 /// One descriptor for each slot of the plan; -1 where there is none.
@@ -109,7 +111,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
         write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
     }
-    if plan.closed_cgroups {
+    if image.leaf.is_some() {
+        allow_one_cgroup_namespace()?;
+    } else if plan.closed_cgroups {
         close_cgroups()?;
     }
     if plan.own_keyring {
@@ -135,10 +139,16 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         build(plan, image, slots)?;
         // They are the target's in namespaces of its own. Init keeps its capabilities until then, since a map of id 0 takes
         // one of them.
-        target::namespaces(plan)
+        match image.leaf {
+            Some(_) => 0,
+            None => target::namespaces(plan),
+        }
     } else if plan.init {
         build(plan, image, slots)?;
-        target::drop_privileges(Capabilities::default())?;
+        // With a leaf, the target needs a capability for its view of it.
+        if image.leaf.is_none() {
+            target::drop_privileges(Capabilities::default())?;
+        }
         0
     } else {
         // The target is pid 1 of a namespace of its own, below an init that ends it with the parent.
@@ -159,20 +169,28 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // filter it may not be allowed to say it.
     let mut failure = None;
     let mut target = || {
-        let built = if let Some(kept) = &plan.kept {
-            target::keep_privileges(plan, kept, scribe)
-        } else if plan.init {
-            Ok(())
-        } else {
-            build(plan, image, slots)
-                .and_then(|()| target::drop_privileges(Capabilities::default()))
+        let viewed = match image.leaf {
+            Some(_) => target::own_view(plan),
+            None => Ok(()),
         };
+        let built = viewed.and_then(|()| match (&plan.kept, plan.init) {
+            (Some(kept), _) => target::keep_privileges(plan, kept, scribe),
+            (None, true) if image.leaf.is_none() => Ok(()),
+            (None, true) => target::drop_privileges(Capabilities::default()),
+            (None, false) => build(plan, image, slots)
+                .and_then(|()| target::drop_privileges(Capabilities::default())),
+        });
         let Err(found) = built.and_then(|()| target::run(plan, image, umask));
         failure = Some(found);
         process::leave()
     };
-    let pid = process::clone_sharing(own, image.stack, &mut target).map_err(fault(
-        Phase::Fork,
+    let born = if image.leaf.is_some() {
+        Phase::Cgroup
+    } else {
+        Phase::Fork
+    };
+    let pid = process::clone_sharing(own, image.leaf, image.stack, &mut target).map_err(fault(
+        born,
         0,
         Call::Clone,
     ))?;
@@ -278,6 +296,17 @@ fn close_cgroups() -> Done {
         Err(errno) => return Err(fault(Phase::Init, 0, Call::Open)(errno)),
     };
     let written = fd::write_all(file, b"0").map_err(fault(Phase::Init, 0, Call::Write));
+    fd::close(file);
+    written
+}
+
+/// One control group namespace below this user namespace: the one in which the target sees its own group as the root. With
+/// another one the job could mount the hierarchy anew, where the files of its limits would be its user's to write.
+fn allow_one_cgroup_namespace() -> Done {
+    let failed = |call| fault(Phase::Cgroup, 1, call);
+    let path = c"/proc/sys/user/max_cgroup_namespaces";
+    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(failed(Call::Open))?;
+    let written = fd::write_all(file, b"1").map_err(failed(Call::Write));
     fd::close(file);
     written
 }

@@ -79,6 +79,16 @@ pub(super) fn namespaces(plan: &Plan) -> i32 {
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | network
 }
 
+/// Makes the target's own control group the root of what it sees of them; where it keeps capabilities, then also the
+/// namespaces for them, in which it has no power over that view.
+pub(super) fn own_view(plan: &Plan) -> Done {
+    process::unshare(libc::CLONE_NEWCGROUP).map_err(fault(Phase::Cgroup, 2, Call::Unshare))?;
+    if plan.kept.is_some() {
+        process::unshare(namespaces(plan)).map_err(fault(Phase::Fork, 0, Call::Unshare))?;
+    }
+    Ok(())
+}
+
 /// Keeps capabilities in these namespaces.
 pub(super) fn keep_privileges(plan: &Plan, kept: &Kept, scribe: Option<Scribe>) -> Done {
     // The memory is shared with init, whose files are its owner's too until the maps are written; nobody else is there yet.

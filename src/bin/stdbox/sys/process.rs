@@ -30,13 +30,12 @@ struct CloneArgs {
 
 const SYS_CLONE3: c_long = 435;
 
-/// The namespaces of a container.
+/// The namespaces that every container has.
 pub(crate) const NAMESPACES: c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+    | libc::CLONE_NEWUTS;
 
 /// Makes a process with a copy of this one's memory. Returns 0 in the child, its pid and pidfd in the parent.
 ///
@@ -74,41 +73,140 @@ pub(crate) fn own_pid() -> c_int {
     unsafe { libc::getpid() }
 }
 
-/// The upper end of memory that becomes a process's stack.
+/// Memory that becomes a process's stack.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StackEnd(*mut libc::c_void);
+pub(crate) struct Stack {
+    start: *mut u128,
+    bytes: usize,
+}
 
-impl StackEnd {
+impl Stack {
     /// Sixteen-byte alignment is what every supported ABI asks of a stack.
     pub(crate) fn of(memory: &mut [u128]) -> Self {
-        Self(memory.as_mut_ptr_range().end.cast())
+        Self {
+            start: memory.as_mut_ptr(),
+            bytes: size_of_val(memory),
+        }
     }
 }
 
 /// Makes a process that runs `body` in this process's memory, and waits until it has replaced its program or has ended;
-/// that happens in `body`.
+/// that happens in `body`. It starts in the control group with this directory, if one is given.
 /// Returns its pid.
 ///
 /// # References
-/// clone(2), CLONE_VM and CLONE_VFORK
+/// clone3(2), CLONE_VM, CLONE_VFORK and CLONE_INTO_CGROUP
 pub(crate) fn clone_sharing(
     namespaces: c_int,
-    stack: StackEnd,
+    cgroup: Option<c_int>,
+    stack: Stack,
     body: &mut dyn FnMut(),
 ) -> Result<c_int, Errno> {
-    extern "C" fn enter(argument: *mut libc::c_void) -> c_int {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    extern "C" fn enter(argument: *mut libc::c_void) -> ! {
         let body: *mut &mut dyn FnMut() = argument.cast();
         // SAFETY: `argument` is the address of `body` below, which waits in its caller's frame; nobody else uses it.
         unsafe { (*body)() }
-        1
+        leave()
     }
     let mut body = body;
-    let flags = namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: `stack` is the end of memory that only the new process uses, and large enough for the straight line of calls
-    // in `child/target.rs`, or for the walks in `collect/`, which do not recurse. This process does not run until the other one has left the shared memory, so neither sees the
-    // other change anything.
-    check(unsafe { libc::clone(enter, stack.0, flags, (&raw mut body).cast()) }.into())
-        .map(|pid| c_int::try_from(pid).unwrap_or(-1))
+    let sharing = namespaces | libc::CLONE_VM | libc::CLONE_VFORK;
+    let into = cgroup.and_then(|fd| u64::try_from(fd).ok());
+    let args = CloneArgs {
+        flags: u64::from(sharing.cast_unsigned()) | into.map_or(0, |_| CLONE_INTO_CGROUP),
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: stack.start.expose_provenance() as u64,
+        stack_size: stack.bytes as u64,
+        cgroup: into.unwrap_or(0),
+        ..CloneArgs::default()
+    };
+    // SAFETY: `stack` is memory that only the new process uses, and large enough for the straight line of calls in
+    // `child/target.rs`, or for the walks in `collect/`, which do not recurse. This process does not run until the other one
+    // has left the shared memory, so neither sees the other change anything.
+    let result = unsafe { clone3_into(&raw const args, enter, (&raw mut body).cast()) };
+    match c_int::try_from(result) {
+        Ok(pid) if pid > 0 => Ok(pid),
+        Ok(negative) => Err(Errno::from_raw(-negative)),
+        Err(_) => Err(Errno::EINVAL),
+    }
+}
+
+/// clone3(2) for a process on a stack of its own, which goes on in `enter`; no function of the C library makes this call.
+/// Returns the pid, or the negative error number.
+///
+/// # Safety
+/// `args` names a stack that is free, with an end that is aligned to sixteen bytes; what `enter` does with the memory that it
+/// may share with this process is the caller's to answer for.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3_into(
+    args: *const CloneArgs,
+    enter: extern "C" fn(*mut libc::c_void) -> !,
+    argument: *mut libc::c_void,
+) -> c_long {
+    let result;
+    // SAFETY: as the caller promises. In this process only rax, rcx and r11 change (syscall(2)); the new one, whose registers
+    // are otherwise the same, never comes to the end of the block.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") SYS_CLONE3 => result,
+            in("rdi") args,
+            in("rsi") size_of::<CloneArgs>(),
+            in("r12") enter,
+            in("r13") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// The same.
+///
+/// # Safety
+/// The same.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3_into(
+    args: *const CloneArgs,
+    enter: extern "C" fn(*mut libc::c_void) -> !,
+    argument: *mut libc::c_void,
+) -> c_long {
+    let result;
+    // SAFETY: as the caller promises. In this process only x0 changes (syscall(2)); the new one, whose registers are otherwise
+    // the same, never comes to the end of the block.
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "brk #1",
+            "2:",
+            inlateout("x0") args => result,
+            in("x1") size_of::<CloneArgs>(),
+            in("x8") SYS_CLONE3,
+            in("x20") argument,
+            in("x21") enter,
+        );
+    }
+    result
+}
+
+/// Leaves these namespaces for new ones.
+///
+/// # References
+/// unshare(2)
+pub(crate) fn unshare(namespaces: c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::unshare(namespaces) }.into()).map(drop)
 }
 
 /// Leaves without running anything.
