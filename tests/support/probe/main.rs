@@ -18,6 +18,7 @@
     reason = "a test tool: it makes the calls that tests ask for, with any number as any argument"
 )]
 
+mod burning;
 mod hidden;
 mod inspect;
 mod lasting;
@@ -136,6 +137,7 @@ fn act(words: &[&str]) -> Value {
         ["zombies", count] => zombies(number(count)),
         ["threads", count] => threads(number(count)),
         _ => inspect::act(words)
+            .or_else(|| burning::act(words))
             .or_else(|| mounting::act(words))
             .or_else(|| hidden::act(words))
             .or_else(|| lasting::act(words))
@@ -144,6 +146,7 @@ fn act(words: &[&str]) -> Value {
                 let all = [
                     HELP,
                     inspect::HELP,
+                    burning::HELP,
                     mounting::HELP,
                     hidden::HELP,
                     lasting::HELP,
