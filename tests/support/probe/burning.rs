@@ -6,7 +6,7 @@ use nix::libc;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -26,8 +26,8 @@ pub(crate) const HELP: &str = "\
   burn idle MS                the same as waited, four at a time, and gives pid 1 the least priority
   burn exec MS                uses so much, and executes itself again
   burn stopped N MS           N children that use so much each, and stop for ever
+  burn orphans MS             children of children, which are left to pid 1
   burn mixed MS               children that use so much each; half of them are waited for
-  burn shells N MS            N parents, each with one child after the other that uses so much
   burn figures MS             uses so much, as do two children; tells what getrusage says
   burn deep N                 recursion of N times 4096 bytes of stack
 ";
@@ -141,19 +141,22 @@ pub(crate) fn act(words: &[&str]) -> Option<Value> {
             }
             pause_for_ever()
         }
+        ["burn", "orphans", ms] => loop {
+            let (from, to) = nix::unistd::pipe().expect("a pipe");
+            if fork() == 0 {
+                if fork() == 0 {
+                    spin(number(ms));
+                }
+                leave();
+            }
+            drop(to);
+            // SAFETY: the status is not asked for.
+            unsafe { libc::waitpid(-1, ptr::null_mut(), 0) };
+            let _ = File::from(from).read(&mut [0]);
+        },
         ["burn", "mixed", ms] => {
             if fork() == 0 {
                 ignore_children();
-            }
-            loop {
-                child(number(ms));
-            }
-        }
-        ["burn", "shells", count, ms] => {
-            for _ in 1..number(count) {
-                if fork() == 0 {
-                    break;
-                }
             }
             loop {
                 child(number(ms));
