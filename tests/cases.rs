@@ -71,6 +71,15 @@ fn show_plan(plan: &Plan) -> String {
             text.push_str(&format!("leaf {file} = {}   ({})\n", one.value, one.at));
         }
     }
+    if let Some(meter) = plan.meter {
+        text.push_str(&format!(
+            "meter {} ns, {} cpus\n",
+            meter.limit_ns, meter.cpus
+        ));
+    }
+    if let Some([soft, hard]) = plan.cpu_backstop {
+        text.push_str(&format!("backstop {soft} s, {hard} s\n"));
+    }
     text.push_str(&format!("cwd {}\n", plan.cwd.lossy()));
     text.push_str(&match plan.scratch {
         Some(slot) => format!("scratch #{}\n", slot.0),
