@@ -56,6 +56,12 @@ impl Controllers {
         Self(self.0 & other.0)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -50,6 +50,11 @@ pub enum IfMissing {
     PassOver,
 }
 
+/// Controllers whose files have figures for the report.
+const FIGURES: Controllers = Controllers::MEMORY
+    .with(Controllers::PIDS)
+    .with(Controllers::IO);
+
 const HINT: &str = "Delegate a control group to the caller (cgroups(7), \"Cgroups delegation: delegating a hierarchy to a less privileged user\"): with systemd, `systemd-run --user --scope -p Delegate=yes stdbox`, or Delegate=yes in the unit of a service whose main process keeps to a group below its own; without, give the caller a directory of the hierarchy together with its cgroup.procs, cgroup.threads and cgroup.subtree_control, start it below there, and name it in \"cgroup\":{\"parent\":…}.";
 
 /// Whether there is a leaf, and which.
@@ -110,12 +115,22 @@ fn settle(
             .path(b"/sys/fs/cgroup")
             .hint("Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, or mount cgroup2 alone; without, only wall_time_ms, cpu_time_ms, output_bytes and the limits of single processes can be kept."));
     }
-    let mut refusal = None;
+    let (mut refusal, mut best) = (None, None);
     for group in &known.groups {
         match fits(job, group, enable) {
-            Ok(leaf) => return Ok(leaf),
+            // The first one that can keep the limits; where figures were asked for, the one that gives most of them.
+            Ok(leaf) if job.cgroup == job::Cgroup::Auto => return Ok(leaf),
+            Ok(leaf) => {
+                let given = group.enabled.with(leaf.enable).with(leaf.wish).and(FIGURES);
+                if best.as_ref().is_none_or(|(most, _)| given.count() > *most) {
+                    best = Some((given.count(), leaf));
+                }
+            }
             Err(problem) => refusal = Some(add(refusal, *problem)),
         }
+    }
+    if let Some((_, leaf)) = best {
+        return Ok(leaf);
     }
     Err(refusal.unwrap_or_else(|| no_group(known.none.as_ref(), &job.cgroup)))
 }
@@ -182,10 +197,7 @@ fn fits(job: &Job, group: &Group, enable: Controllers) -> Result<Leaf, Box<Probl
             "The group above it must give the controller: its name must stand in cgroup.subtree_control there (systemd: MemoryAccounting=, TasksAccounting=, CPUAccounting= or AllowedCPUs= of the unit, and Delegate=yes).",
         )));
     }
-    let figures = Controllers::MEMORY
-        .with(Controllers::PIDS)
-        .with(Controllers::IO);
-    let wish = figures
+    let wish = FIGURES
         .and(group.available)
         .without(group.enabled)
         .without(enable);
@@ -357,6 +369,19 @@ mod tests {
         assert_eq!(
             (made.step_aside, made.wish),
             (false, Controllers::default())
+        );
+    }
+
+    #[test]
+    fn leaf_for_figures_goes_where_there_are_some() {
+        let mut own = group("/g/own", Occupants::Others);
+        own.available = Controllers::default();
+        let groups = facts(vec![own, group("/g", Occupants::Nobody)]);
+        let parent = |fields: &str| leaf(&job(fields), &groups).unwrap().unwrap().parent;
+        assert_eq!(parent(",\"cgroup\":\"required\""), AbsPath::fixed("/g"));
+        assert_eq!(
+            parent(",\"limits\":{\"cpu_time_ms\":1}"),
+            AbsPath::fixed("/g/own")
         );
     }
 

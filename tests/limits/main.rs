@@ -1,7 +1,6 @@
 //! The limits that end a job, each by itself: that it holds, that nothing gets round it, and what the report says then.
 //!
-//! The attacks are carried out by `tests/support/probe/burning.rs` and its kin. Each test was seen to fail without what it
-//! shows.
+//! The attacks are carried out by `tests/support/probe/burning.rs` and its kin.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cgroup;
 mod common;
 mod cpu;
 mod figures;
