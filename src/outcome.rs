@@ -289,6 +289,8 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
             .hint("\"strict\":false lets the job run all the same; give the data as text, or through a pipe.")
             .pointer(Some("/stdin/file")),
         Phase::Meter => metering(failure.call, errno),
+        Phase::Protection => Problem::new(Code::LimitRefused, Stage::Limits, PROTECTED)
+            .hint("Start stdbox with an oom_score_adj of 0 or more (proc_pid_oom_score_adj(5); OOMScoreAdjust= of systemd), or with CAP_SYS_RESOURCE, or set \"strict\" to false."),
         Phase::Loopback => Problem::new(
             Code::NetworkRefused,
             Stage::Network,
@@ -667,11 +669,16 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
     }
 }
 
+const PROTECTED: &str = "The caller is protected from the out-of-memory killer, and the job can be so too: the least oom_score_adj that it inherits is negative, so a limit on memory may not end it.";
+
 const UNPROTECTED: &str = "The file for standard input could not be made read-only for the target, which can open it again with the caller's permissions.";
 
 /// The report's entry for a step that was left out or only done in part.
 #[must_use]
 pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
+    if failure.phase == Phase::Protection {
+        return Some(Notice::new("oom-protected", None, PROTECTED));
+    }
     if failure.phase == Phase::Stdin {
         return Some(Notice::new("stdin-unprotected", None, UNPROTECTED));
     }

@@ -44,6 +44,8 @@ numbered! {
         IdMaps = "id-maps",
         /// Setting the host name.
         Hostname = "hostname",
+        /// Giving up protection from the out-of-memory killer.
+        Protection = "protection",
         /// Standard input from a file.
         Stdin = "stdin",
         /// Looking at the processes' use of the processor.

@@ -56,6 +56,7 @@ mod inspection;
 mod ipc;
 mod lifetime;
 mod mounts;
+mod oom;
 mod program;
 mod propagation;
 mod races;

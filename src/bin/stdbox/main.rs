@@ -12,6 +12,7 @@ mod facts;
 mod id_facts;
 mod identity;
 mod leftover;
+mod oom;
 mod scratch;
 mod streams;
 mod supervise;

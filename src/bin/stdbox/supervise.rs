@@ -6,6 +6,7 @@ use crate::child::{self, Image};
 use crate::collect::{self, Left, Places};
 use crate::diagnose;
 use crate::identity::{self, Unmapped};
+use crate::oom;
 use crate::streams::{Source, Streams};
 use crate::sys::{alloc, fd, handover, process};
 use crate::userns::UserNamespace;
@@ -217,7 +218,9 @@ fn start<'a>(
     let [stdin, out, err] = &ends;
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
+    let lifted = oom::lift();
     let image = Image {
+        was_protected: lifted.was_protected(),
         leaf: leaf.map(|leaf| leaf.fd().as_raw_fd()),
         stack: process::Stack::of(&mut stack),
         records: writer.as_raw_fd(),
@@ -261,6 +264,7 @@ fn start<'a>(
         alloc::arm();
         child::run(plan, &image, &mut slots);
     }
+    drop(lifted);
     if let Some((feed, _)) = &feed {
         let _blocking = fd::flags(feed.as_raw_fd())
             .and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));

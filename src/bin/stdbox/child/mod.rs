@@ -44,6 +44,8 @@ pub(crate) struct Image {
     pub(crate) streams: [i32; 3],
     /// What is still to be done about standard input.
     pub(crate) stdin: Source,
+    /// Whether the parent was protected from the out-of-memory killer before it lifted that for this process.
+    pub(crate) was_protected: bool,
     /// Whether what can be done only in part fails.
     pub(crate) strict: bool,
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
@@ -119,6 +121,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     if plan.own_keyring {
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
         process::new_session_keyring().map_err(fault(Phase::Session, 0, Call::KeyCtl))?;
+    }
+    if image.was_protected {
+        unprotected(image)?;
     }
     match &image.stdin {
         Source::Ready => {}
@@ -229,6 +234,26 @@ fn hand_over(written: &Written, image: &Image, slots: &Slots) -> Done {
         handover::send(image.handover, places).map_err(fault(Phase::Init, 0, Call::SendMsg))?;
     }
     Ok(())
+}
+
+/// Sees whether the protection from the out-of-memory killer is gone for good. If not, the job could have it back.
+fn unprotected(image: &Image) -> Done {
+    let failed = |call| fault(Phase::Protection, 0, call);
+    let path = c"/proc/self/oom_score_adj";
+    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(failed(Call::Open))?;
+    let back = fd::write_all(file, b"-1");
+    let lifted = fd::write_all(file, b"0").map_err(failed(Call::Write));
+    fd::close(file);
+    lifted?;
+    match back {
+        // Lower than is allowed.
+        Err(Errno::EACCES) => Ok(()),
+        _ if image.strict => Err(failed(Call::Write)(Errno::EPERM)),
+        _ => {
+            let failure = failed(Call::Write)(Errno::EPERM);
+            say(image, Record::Skipped(failure)).map_err(failed(Call::Write))
+        }
+    }
 }
 
 /// Opens the named pipe again, this time waiting for a writer as every program would. It is done here, since this process
