@@ -1,24 +1,8 @@
 //! What the attacks share.
 
-use crate::support::{Run, probe, run};
-use serde_json::{Value, json};
-
-/// A job that runs the probe with these arguments.
-pub fn probe_job(arguments: &[&str], fields: &Value) -> Value {
-    let probe = probe();
-    let argv: Vec<&str> = std::iter::once(probe.to_str().unwrap())
-        .chain(arguments.iter().copied())
-        .collect();
-    with(json!({"argv": argv, "cwd": "/"}), fields)
-}
-
-/// A job with more fields.
-pub fn with(mut job: Value, fields: &Value) -> Value {
-    for (key, value) in fields.as_object().expect("fields are an object") {
-        job[key] = value.clone();
-    }
-    job
-}
+use crate::support::{Run, run};
+pub use crate::support::{probe_job, with};
+use serde_json::Value;
 
 /// What the probe printed.
 #[track_caller]

@@ -1,28 +1,12 @@
 //! What the tests of limits share.
 
-use crate::support::{Fresh, Run, outside, probe};
+use crate::support::{Fresh, Run, outside};
+pub use crate::support::{probe_job, with};
 use nix::libc;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
 use std::mem::MaybeUninit;
-
-/// A job with more fields.
-pub fn with(mut job: Value, fields: &Value) -> Value {
-    for (key, value) in fields.as_object().expect("fields are an object") {
-        job[key] = value.clone();
-    }
-    job
-}
-
-/// A job that runs the probe with these arguments.
-pub fn probe_job(arguments: &[&str], fields: &Value) -> Value {
-    let probe = probe();
-    let argv: Vec<&str> = std::iter::once(probe.to_str().unwrap())
-        .chain(arguments.iter().copied())
-        .collect();
-    with(json!({"argv": argv, "cwd": "/"}), fields)
-}
 
 /// Runs a job, and says what the kernel counted for stdbox with all that was waited for below it. That is not what the kernel
 /// kills with the container's first process.

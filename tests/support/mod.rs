@@ -185,6 +185,23 @@ pub fn start(job: &Value) -> std::process::Child {
     child
 }
 
+/// A job that runs the probe with these arguments.
+pub fn probe_job(arguments: &[&str], fields: &Value) -> Value {
+    let probe = probe();
+    let argv: Vec<&str> = std::iter::once(probe.to_str().unwrap())
+        .chain(arguments.iter().copied())
+        .collect();
+    with(serde_json::json!({"argv": argv, "cwd": "/"}), fields)
+}
+
+/// A job with more fields.
+pub fn with(mut job: Value, fields: &Value) -> Value {
+    for (key, value) in fields.as_object().expect("fields are an object") {
+        job[key] = value.clone();
+    }
+    job
+}
+
 /// Runs a job.
 pub fn run(job: &Value) -> Run {
     run_with(job.to_string().as_bytes(), &[], |_| {})

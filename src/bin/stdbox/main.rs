@@ -185,38 +185,25 @@ fn carry_out(
             .transpose()?,
     };
     let leaf = plan.leaf.as_ref().map(Leaf::new).transpose();
-    let leaf = match leaf {
-        Ok(leaf) => leaf,
-        Err(problem) => {
-            if let Some(output) = places.output.take() {
-                output.undo();
-            }
-            return Err(problem);
-        }
-    };
-    let mut outcome = streams::open(job).map(|streams| {
-        supervise::run(
+    let outcome = leaf.and_then(|leaf| {
+        let streams = streams::open(job)?;
+        let given = supervise::Given {
             job,
             plan,
             facts,
-            streams,
-            &places,
-            leaf.as_ref(),
+            places: &places,
+            leaf: leaf.as_ref(),
             stop_signals,
-            timing,
-            namespace,
-        )
+        };
+        let mut outcome = supervise::run(given, streams, timing, namespace);
+        if let Some(Err(errno)) = leaf.map(Leaf::remove) {
+            let text = errno.desc();
+            let message = format!("The job's control group could not be removed: {text}.");
+            let notice = Notice::new("cgroup-left", None, message);
+            outcome.warnings.push(notice);
+        }
+        Ok(outcome)
     });
-    let left = leaf.map(Leaf::remove);
-    if let (Some(Err(errno)), Ok(outcome)) = (left, &mut outcome) {
-        let message = format!(
-            "The job's control group could not be removed: {}.",
-            errno.desc()
-        );
-        outcome
-            .warnings
-            .push(Notice::new("cgroup-left", None, message));
-    }
     let ran = |outcome: &Outcome| !matches!(outcome.verdict, Verdict::SetupFailed(_));
     if let Some(output) = places.output.take_if(|_| !outcome.as_ref().is_ok_and(ran)) {
         output.undo();

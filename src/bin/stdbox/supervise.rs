@@ -129,20 +129,33 @@ struct Running<'a> {
     pressure: Pressure,
 }
 
-/// Runs the plan. `stop_signals` gives the signals that tell stdbox to stop. Where the job had many ids, its user namespace
-/// is left in `namespace`.
-#[expect(clippy::too_many_arguments, reason = "one run has all of these")]
+/// What one run works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) plan: &'a Plan,
+    pub(crate) facts: &'a HostFacts,
+    pub(crate) places: &'a Places<'a>,
+    pub(crate) leaf: Option<&'a Leaf>,
+    /// Gives the signals that tell stdbox to stop.
+    pub(crate) stop_signals: &'a OwnedFd,
+}
+
+/// Runs the plan. Where the job had many ids, its user namespace is left in `namespace`.
 pub(crate) fn run(
-    job: &Job,
-    plan: &Plan,
-    facts: &HostFacts,
+    given: Given<'_>,
     streams: Streams,
-    places: &Places<'_>,
-    leaf: Option<&Leaf>,
-    stop_signals: &OwnedFd,
     timing: &mut Timing,
     namespace: &mut Option<UserNamespace>,
 ) -> Outcome {
+    let Given {
+        job,
+        plan,
+        facts,
+        places,
+        leaf,
+        stop_signals,
+    } = given;
     let started = process::now_ns();
     let mut running = match start(job, plan, streams, leaf, stop_signals) {
         Ok(running) => running,
