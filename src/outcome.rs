@@ -259,12 +259,29 @@ const fn apparmor() -> (Code, &'static str, &'static str) {
     )
 }
 
+/// What to do about a system call that every kernel since 5.15 has, however it was built.
+pub const TOO_OLD: &str = "Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the system calls of that version.";
+
+fn lacking(stage: Stage, call: Call) -> Problem {
+    let message = format!(
+        "The kernel has no {} system call, or a filter hides it.",
+        call.name()
+    );
+    Problem::new(Code::KernelTooOld, stage, message).hint(TOO_OLD)
+}
+
 /// What a failed call of the child means.
 #[must_use]
 pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Problem {
     let errno = Errno::from_raw(failure.errno);
     let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
     let problem = match failure.phase {
+        Phase::Bind | Phase::Init | Phase::Fork if errno == Errno::ENOSYS => {
+            lacking(Stage::Namespaces, failure.call)
+        }
+        Phase::Session | Phase::Descriptors if errno == Errno::ENOSYS => {
+            lacking(Stage::Exec, failure.call)
+        }
         Phase::Bind | Phase::Init | Phase::Fork => {
             let code = if matches!(errno, Errno::EAGAIN | Errno::ENOMEM) {
                 Code::OutOfMemory
@@ -462,8 +479,7 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
         .as_deref()
         .is_some_and(|at| at.starts_with("/mounts/"));
     let mut problem = match (&placed.step, errno) {
-        (_, Errno::ENOSYS) => problem(Code::KernelTooOld, format!("The kernel has no {} system call, or a filter hides it.", call.name()))
-            .hint("Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the mount calls."),
+        (_, Errno::ENOSYS) => lacking(stage, call),
         (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if is_proc => {
             problem(Code::ProcMasked, "The kernel refuses a fresh /proc, because parts of the present one are covered or read-only.".into())
                 .path(b"/proc")

@@ -24,7 +24,7 @@ fn target() -> Value {
 }
 
 /// Whether the target ran to its end.
-fn ran(seen: &Run) -> bool {
+pub fn ran(seen: &Run) -> bool {
     matches!(seen.report["outcome"].as_str(), Some("exited" | "signaled"))
 }
 
@@ -97,7 +97,7 @@ fn confined(seen: &Run, fields: &Value) -> Result<(), String> {
 }
 
 /// A report that says what a stranger needs.
-fn told(seen: &Run) -> Result<(), String> {
+pub fn told(seen: &Run) -> Result<(), String> {
     let error = &seen.report["error"];
     let outcome = seen.report["outcome"].as_str();
     let fine = matches!(outcome, Some("setup-failed" | "invalid-job"))
@@ -200,7 +200,7 @@ fn refusing(call: c_long, errno: Errno) -> BpfProgram {
         .unwrap()
 }
 
-fn run_refused(job: &Value, call: c_long, errno: Errno) -> Run {
+pub fn run_refused(job: &Value, call: c_long, errno: Errno) -> Run {
     let program = refusing(call, errno);
     run_with(job.to_string().as_bytes(), &[], |command| {
         // SAFETY: apply_filter makes two system calls and allocates nothing.

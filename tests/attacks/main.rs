@@ -21,6 +21,7 @@
 //! | `ipc` | other jobs and the host: keys, memory, messages, sockets, processes |
 //! | `lifetime` | to outlive its job, its limits, or stdbox |
 //! | `faults` | the target to run although a step of set-up failed |
+//! | `old_kernel` | the same, on a kernel that lacks what a step needs |
 //! | `exhaustion` | that nothing is left for a report, or for the host |
 //! | `results` | files of the host as results, or results in other places of the host |
 //! | `report` | to forge, spoil or hold up the report |
@@ -57,6 +58,7 @@ mod ipc;
 mod lifetime;
 mod mounts;
 mod oom;
+mod old_kernel;
 mod program;
 mod propagation;
 mod races;

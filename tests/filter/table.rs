@@ -25,7 +25,7 @@ const NATIVE: &[(&str, libc::c_long)] = numbers! {
     fsopen = SYS_fsopen, fspick = SYS_fspick, fstat = SYS_fstat, futex = SYS_futex, getpid = SYS_getpid,
     getrandom = SYS_getrandom, init_module = SYS_init_module, io_uring_enter = SYS_io_uring_enter,
     io_uring_register = SYS_io_uring_register, io_uring_setup = SYS_io_uring_setup, ioctl = SYS_ioctl, kcmp = SYS_kcmp,
-    kexec_file_load = SYS_kexec_file_load, kexec_load = SYS_kexec_load, keyctl = SYS_keyctl, kill = SYS_kill,
+    kexec_load = SYS_kexec_load, keyctl = SYS_keyctl, kill = SYS_kill,
     landlock_create_ruleset = SYS_landlock_create_ruleset, lookup_dcookie = SYS_lookup_dcookie, lseek = SYS_lseek,
     mbind = SYS_mbind, memfd_create = SYS_memfd_create, migrate_pages = SYS_migrate_pages, mmap = SYS_mmap,
     mount = SYS_mount, mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, move_pages = SYS_move_pages,
@@ -43,11 +43,11 @@ const NATIVE: &[(&str, libc::c_long)] = numbers! {
     write = SYS_write,
 };
 
-/// Those that only this machine has.
+/// Those that only this machine has, or that the C library names only there.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[(&str, libc::c_long)] = numbers! {
     _sysctl = SYS__sysctl, arch_prctl = SYS_arch_prctl, fork = SYS_fork, get_thread_area = SYS_get_thread_area,
-    ioperm = SYS_ioperm, iopl = SYS_iopl, modify_ldt = SYS_modify_ldt, open = SYS_open, poll = SYS_poll,
+    ioperm = SYS_ioperm, iopl = SYS_iopl, kexec_file_load = SYS_kexec_file_load, modify_ldt = SYS_modify_ldt, open = SYS_open, poll = SYS_poll,
     select = SYS_select, set_thread_area = SYS_set_thread_area, stat = SYS_stat, sysfs = SYS_sysfs, time = SYS_time,
     uselib = SYS_uselib, ustat = SYS_ustat, vfork = SYS_vfork,
 };

@@ -213,7 +213,7 @@ fn started(
     };
     if cut.is_some() {
         // The helper's real user is the caller, which is what a signal asks for.
-        let _ended = process::signal_pidfd(pidfd.as_raw_fd(), libc::SIGKILL);
+        let _ended = process::signal_child(pid, pidfd.as_raw_fd(), libc::SIGKILL);
     }
     let status = match process::wait(pid)? {
         Some((_, status, _)) => status,

@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
+use stdbox::outcome::TOO_OLD;
 use stdbox::plan::caller_range;
 use stdbox::problem::{Code, Problem};
 use stdbox::text::AbsPath;
@@ -44,14 +45,23 @@ impl DiskScratch {
                         Code::IsSymlink,
                         "The scratch path is or lies behind a symbolic link.",
                     ),
+                    Errno::ENOSYS => (
+                        Code::KernelTooOld,
+                        "The kernel lacks a system call that the scratch directory needs, or a filter hides it.",
+                    ),
                     _ => (
                         Code::ScratchRefused,
                         "The scratch directory cannot be used.",
                     ),
                 };
-                Problem::at(code, "/scratch/directory", message)
+                let problem = Problem::at(code, "/scratch/directory", message)
                     .path(place.bytes())
-                    .errno(operation, errno)
+                    .errno(operation, errno);
+                if errno == Errno::ENOSYS {
+                    problem.hint(TOO_OLD)
+                } else {
+                    problem
+                }
             }
         };
         let open = || {

@@ -499,7 +499,7 @@ impl Running<'_> {
     fn press(&mut self, signal: i32, next: Pressure) {
         self.pressure = next;
         // Who cannot be signalled has ended, which the pipe of the records will say.
-        let _ended = process::signal_pidfd(self.pidfd.as_raw_fd(), signal);
+        let _ended = process::signal_child(self.init, self.pidfd.as_raw_fd(), signal);
     }
 
     fn write_feed(&mut self) {

@@ -602,12 +602,21 @@ pub(crate) fn kill(pid: c_int, signal: c_int) {
     let _ = unsafe { libc::kill(pid, signal) };
 }
 
+/// Signals a child that was not waited for yet. So its pid is nobody else's, and will do where a filter hides the call
+/// for descriptors: a job that cannot be ended would be worse.
+///
 /// # References
-/// pidfd_send_signal(2)
-pub(crate) fn signal_pidfd(pidfd: c_int, signal: c_int) -> Result<(), Errno> {
+/// pidfd_send_signal(2), kill(2)
+pub(crate) fn signal_child(pid: c_int, pidfd: c_int, signal: c_int) -> Result<(), Errno> {
     let none = ptr::null::<libc::siginfo_t>();
     // SAFETY: without information the kernel fills in its own.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) }).map(drop)
+    match check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) }) {
+        Err(Errno::ENOSYS) => {
+            kill(pid, signal);
+            Ok(())
+        }
+        sent => sent.map(drop),
+    }
 }
 
 pub(super) fn nanoseconds(time: libc::timeval) -> u64 {
