@@ -494,6 +494,10 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
             let (code, message, hint) = apparmor();
             problem(code, message.into()).hint(hint)
         }
+        // In a user namespace since 5.11, with all that this project needs since 5.15.
+        (Step::Overlay { .. }, Errno::EPERM | Errno::EINVAL) if host.older_than(5, 15) => {
+            problem(Code::KernelTooOld, "The kernel has no overlays in user namespaces yet.".into()).hint(TOO_OLD)
+        }
         (Step::Overlay { .. }, Errno::ENODEV) => {
             problem(Code::OverlayUnsupported, "The kernel has no overlay file system.".into())
                 .hint("Load it as root (modprobe overlay), or give the directory the mode read-only.")
