@@ -92,6 +92,9 @@ const HARMLESS: &[&str] = &[
     "patch_state",
     "projid_map",
     "sched",
+    // The name of a security module's profile, which it tells everybody.
+    "attr/apparmor/current",
+    "attr/current",
     "schedstat",
     "sessionid",
     "setgroups",
