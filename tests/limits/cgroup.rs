@@ -119,14 +119,14 @@ fn memory_of_one_that_allocates_ends_the_job() {
         json!({"directories": {"/": "read-only"}}),
     ] {
         let seen = own.job(
-            &format!("echo begun; {}; echo survived", allocate(200)),
-            &with(memory(32), &fields),
+            &format!("echo begun; {}; echo survived", allocate(80)),
+            &with(memory(16), &fields),
         );
         ended_for(&seen, "memory");
         assert_eq!(seen.stdout(), "begun\n", "{seen}");
         assert_eq!(seen.report["signal"], 9, "{seen}");
         let peak = usage(&seen, "memory_peak_bytes");
-        assert!(peak > 24 * MIB && peak <= 32 * MIB, "{peak}: {seen}");
+        assert!(peak > 12 * MIB && peak <= 16 * MIB, "{peak}: {seen}");
         assert_eq!(own.below(), [] as [PathBuf; 0]);
     }
 }
@@ -179,12 +179,12 @@ fn memory_is_the_default_size_of_the_scratch() {
 fn memory_of_one_that_forks_allocators_ends_the_whole_job() {
     let Some(_) = place() else { return };
     let word = marker("allocators");
-    let one = allocate(100);
+    let one = allocate(40);
     let seen = shell(
         &format!(
             "sh -c 'sleep 100; : {word}' & for i in 1 2 3 4 5 6; do ({one}) & done; wait; echo survived"
         ),
-        memory(48),
+        memory(24),
     );
     ended_for(&seen, "memory");
     assert_eq!(seen.stdout(), "", "{seen}");
@@ -196,8 +196,8 @@ fn memory_of_one_that_forks_allocators_ends_the_whole_job() {
 fn memory_kills_all_of_the_job_and_never_init() {
     let Some(_) = place() else { return };
     let seen = shell(
-        &format!("({}) ; echo survived; sleep 100", allocate(200)),
-        memory(32),
+        &format!("({}) ; echo survived; sleep 100", allocate(80)),
+        memory(16),
     );
     ended_for(&seen, "memory");
     assert_eq!(seen.stdout(), "", "{seen}");
@@ -214,9 +214,9 @@ fn memory_kills_all_of_the_job_and_never_init() {
 fn memory_of_the_group_above_is_not_the_jobs_limit() {
     let Some(place) = place() else { return };
     let own = Own::new(&place, "above");
-    fs::write(own.0.join("memory.max"), (32 * MIB).to_string()).unwrap();
+    fs::write(own.0.join("memory.max"), (16 * MIB).to_string()).unwrap();
     let _no_swap = fs::write(own.0.join("memory.swap.max"), "0");
-    let seen = own.job(&format!("exec {}", allocate(200)), &json!({"init": true}));
+    let seen = own.job(&format!("exec {}", allocate(80)), &json!({"init": true}));
     assert_ne!(seen.report["outcome"], "limit-exceeded", "{seen}");
     assert!(seen.warnings().contains(&"killed-for-memory"), "{seen}");
 }
