@@ -68,15 +68,21 @@ impl Counted {
         Self(all)
     }
 
-    /// What is there when nothing changes any more.
+    /// What is there when nothing changes any more, or what stays however much comes and goes: to count namespaces takes new
+    /// ones, which the kernel takes its time to remove.
     pub fn settled(marks: &Marks) -> Self {
-        loop {
-            let before = Self::now(marks);
+        let mut lasting = Self::now(marks);
+        for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(300));
-            if before.changes(marks).is_empty() && Self::now(marks).0 == before.0 {
-                return before;
+            let now = Self::now(marks);
+            if now.0 == lasting.0 {
+                break;
+            }
+            for (kind, known) in &mut lasting.0 {
+                known.retain(|name| now.0[kind].contains(name));
             }
         }
+        lasting
     }
 
     /// What has come; of what stdbox can take away, also what has gone.
