@@ -32,7 +32,7 @@ fn protection_of_the_caller_is_not_the_jobs() {
         json!({"user": {"map": "range"}, "capabilities": ["CAP_SYS_RESOURCE"]}),
         json!({"capabilities": ["CAP_SYS_RESOURCE"]}),
     ] {
-        let mut job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/", "strict": true});
+        let mut job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/", "strict": true, "directories": {"/": "read-only"}});
         for (key, value) in fields.as_object().unwrap() {
             job[key] = value.clone();
         }
