@@ -182,7 +182,9 @@ fn init_cannot_be_joined_even_without_the_filter() {
         .filter(|line| !by_ids.iter().any(|start| line.starts_with(start)))
         .collect();
     assert!(through.is_empty(), "{through:?}");
-    assert_eq!(answers["i386 ptrace"]["result"], -1, "{answers}");
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(answers["i386 ptrace"]["result"], -1, "{answers}");
+    }
 }
 
 /// Init keeps nothing that it would be worth taking over: no capability in any set, no way to get one.
