@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Some things the kernel removes when it gets round to it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The word in the environment of every process of this run.
 pub fn word() -> &'static str {
@@ -110,6 +110,8 @@ impl Counted {
     #[track_caller]
     pub fn holds(&self, marks: &Marks) {
         let begun = Instant::now();
+        // To count namespaces makes some, which the kernel must have the time to remove before they are counted again.
+        let mut pause = Duration::from_millis(20);
         loop {
             let changes = self.changes(marks);
             if changes.is_empty() {
@@ -120,7 +122,8 @@ impl Counted {
                 "left behind, in the world {}: {changes:#?}",
                 marks.world.name()
             );
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(3));
         }
     }
 }
