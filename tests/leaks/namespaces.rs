@@ -3,6 +3,7 @@
 use nix::libc::{self, c_int};
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 /// Every kind with its name in /proc/sys/user, namespaces(7).
 pub const KINDS: [(&str, c_int); 7] = [
@@ -30,22 +31,33 @@ pub fn named() -> BTreeSet<String> {
     found
 }
 
-/// How many namespaces of each kind there are below this one, held by whatever: as many as the limit must exceed for one more
-/// to be made.
+/// How many namespaces of each kind there are below this one, held by whatever. To count takes new ones, which the kernel
+/// removes when it gets round to it, so the least of several counts is what lasts.
 pub fn counted() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (name, flag) in KINDS {
-        let path = format!("/proc/sys/user/max_{name}_namespaces");
-        let limit = fs::read_to_string(&path).expect("the limit can be read");
-        let fits = |most: &u32| {
-            fs::write(&path, most.to_string()).expect("the limit can be set");
-            can_make(flag)
-        };
-        let count = (1..2000).find(fits).expect("some limit is enough") - 1;
-        fs::write(&path, limit.trim()).expect("the limit can be set");
-        found.extend((1..=count).map(|n| format!("{n} of {name}")));
+    let mut least = KINDS.map(count);
+    for pause in [50, 150, 300, 600] {
+        std::thread::sleep(Duration::from_millis(pause));
+        for (least, kind) in least.iter_mut().zip(KINDS) {
+            *least = count(kind).min(*least);
+        }
     }
-    found
+    let named = KINDS.iter().zip(least);
+    named
+        .flat_map(|((name, _), count)| (1..=count).map(move |n| format!("{n} of {name}")))
+        .collect()
+}
+
+/// As many as the limit must exceed for one more to be made.
+fn count((name, flag): (&str, c_int)) -> u32 {
+    let path = format!("/proc/sys/user/max_{name}_namespaces");
+    let limit = fs::read_to_string(&path).expect("the limit can be read");
+    let fits = |most: &u32| {
+        fs::write(&path, most.to_string()).expect("the limit can be set");
+        can_make(flag)
+    };
+    let count = (1..2000).find(fits).expect("some limit is enough") - 1;
+    fs::write(&path, limit.trim()).expect("the limit can be set");
+    count
 }
 
 fn can_make(flag: c_int) -> bool {
