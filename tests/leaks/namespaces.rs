@@ -35,7 +35,7 @@ pub fn named() -> BTreeSet<String> {
 /// removes when it gets round to it, so the least of several counts is what lasts.
 pub fn counted() -> BTreeSet<String> {
     let mut least = KINDS.map(count);
-    for pause in [50, 150, 300, 600] {
+    for pause in [50, 150, 300] {
         std::thread::sleep(Duration::from_millis(pause));
         for (least, kind) in least.iter_mut().zip(KINDS) {
             *least = count(kind).min(*least);
