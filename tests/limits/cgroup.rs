@@ -438,6 +438,35 @@ fn limits_are_not_shown_writable_to_the_job() {
     assert!(!seen.stdout().contains("lifted"), "{seen}");
 }
 
+/// Who made the group, or may write the one above, can take a limit away. Then it was not kept, and that is said.
+#[test]
+fn limit_that_is_taken_away_from_outside_is_told() {
+    let Some(place) = place() else { return };
+    let own = Own::new(&place, "taken");
+    for (file, value) in [("pids.max", "max"), ("memory.max", "max"), ("", "")] {
+        let word = marker("taken");
+        let mut child = start_job(&json!({
+            "argv": ["/bin/sh", "-c", format!("sleep 1; : {word}")], "cwd": "/", "cgroup": {"parent": own.str()},
+            "directories": {"/": "read-only"},
+            "limits": {"processes": 50, "memory_bytes": 64 * MIB, "cpus": 1, "cpuset": "0"},
+        }));
+        eventually("it runs", || !alive(&word).is_empty());
+        if !file.is_empty() {
+            fs::write(own.below()[0].join(file), value).unwrap();
+        }
+        let mut text = String::new();
+        let mut report = child.stdout.take().unwrap();
+        std::io::Read::read_to_string(&mut report, &mut text).unwrap();
+        child.wait().unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let lifted = report["degraded"].as_array().unwrap().iter();
+        let lifted = lifted
+            .filter(|notice| notice["code"] == "limit-lifted")
+            .count();
+        assert_eq!(lifted, usize::from(!file.is_empty()), "{file}: {report}");
+    }
+}
+
 #[test]
 fn leaf_is_removed_however_the_job_ends() {
     let Some(place) = place() else { return };
@@ -524,6 +553,12 @@ fn parent_that_cannot_be_used_is_refused() {
         );
         assert_eq!(error["errno_name"], errno, "{seen}");
     }
+    // A link is not followed: who may change it could name another group.
+    let link = fresh.path().join("link");
+    std::os::unix::fs::symlink(&place, &link).unwrap();
+    let seen = shell("true", json!({"cgroup": {"parent": link}}));
+    seen.failed("cgroup-unavailable", "cgroup");
+    assert_eq!(seen.report["error"]["errno_name"], "ELOOP", "{seen}");
     if !root() {
         let seen = shell("true", json!({"cgroup": {"parent": "/sys/fs/cgroup"}}));
         seen.failed("cgroup-unavailable", "cgroup");

@@ -43,9 +43,11 @@ pub(crate) struct Leaf {
     // In this order they are dropped.
     group: Group,
     aside: Option<Aside>,
+    /// What was written, and what the kernel made of it.
+    limits: Vec<(Setting, String)>,
     /// `pids.events` and `cpu.stat`, which are read again and again.
     forks: Option<File>,
-    time: Option<File>,
+    time: File,
 }
 
 /// Where stdbox went so that there are no processes in the parent.
@@ -60,6 +62,7 @@ struct Aside {
 impl Group {
     fn new(parent: &OwnedFd, prefix: &str) -> Result<Self, (&'static str, Errno)> {
         let mut last = Errno::EAGAIN;
+        let own_parent = parent.try_clone().map_err(|_| ("fcntl", Errno::EMFILE))?;
         for _ in 0..ATTEMPTS {
             let name = leftover::fresh_name(prefix);
             fd::mkdir(parent.as_raw_fd(), &name, 0o755).map_err(|errno| ("mkdirat", errno))?;
@@ -69,9 +72,8 @@ impl Group {
                 .and_then(|own| open(own.as_fd(), PROCS, libc::O_PATH).map(|_| own));
             match locked {
                 Ok(own) => {
-                    let parent = parent.try_clone().map_err(|_| ("fcntl", Errno::EMFILE))?;
                     return Ok(Self {
-                        parent,
+                        parent: own_parent,
                         name,
                         own,
                         removed: false,
@@ -144,15 +146,22 @@ impl Leaf {
         let group = Group::new(&parent, PREFIXES[0])
             .map_err(|(call, errno)| refused(&plan.parent, call)(errno))?;
         let path = plan.parent.join(group.name.to_bytes());
+        let mut limits = Vec::with_capacity(plan.settings.len());
         for setting in &plan.settings {
-            set(&group, &path, setting)?;
+            let shown = set(&group, &path, setting)?;
+            limits.extend(shown.map(|shown| (setting.clone(), shown)));
         }
-        let watched = |file| open(group.own.as_fd(), file, libc::O_RDONLY).ok();
+        // A limit that cannot be watched is not kept.
+        let watched = |file: &CStr| {
+            let path = path.join(file.to_bytes());
+            open(group.own.as_fd(), file, libc::O_RDONLY).map_err(refused(&path, "openat2"))
+        };
         let limited = |file: &CStr| plan.settings.iter().any(|setting| setting.file == file);
         let forks = limited(c"pids.max").then(|| watched(c"pids.events"));
         let leaf = Self {
-            forks: forks.flatten(),
-            time: watched(c"cpu.stat"),
+            forks: forks.transpose()?,
+            time: watched(c"cpu.stat")?,
+            limits,
             group,
             aside,
         };
@@ -179,22 +188,29 @@ impl Leaf {
 
     /// The processor time of the job so far.
     pub(crate) fn cpu_ns(&self) -> Option<u64> {
-        let stat = self.time.as_ref().and_then(again)?;
+        let stat = again(&self.time)?;
         keyed(&stat, "usage_usec").map(|us| us.saturating_mul(1000))
+    }
+
+    /// The field of a limit that is not there any more: who may write the group, or the one above, can take it away.
+    pub(crate) fn lifted(&self) -> Option<&'static str> {
+        let holds =
+            |(setting, shown): &&(Setting, String)| self.text(setting.file).as_ref() == Some(shown);
+        let lifted = self.limits.iter().find(|limit| !holds(limit));
+        lifted.map(|(setting, _)| setting.at)
+    }
+
+    fn text(&self, file: &CStr) -> Option<String> {
+        text(self.group.own.as_fd(), file).ok()
     }
 
     /// What the kernel counted.
     pub(crate) fn figures(&self) -> Figures {
-        let text = |file| {
-            let mut text = String::new();
-            let mut opened = open(self.group.own.as_fd(), file, libc::O_RDONLY).ok()?;
-            opened.read_to_string(&mut text).ok().map(|_| text)
-        };
-        let number = |file| text(file)?.trim().parse().ok();
-        let stat = text(c"cpu.stat").unwrap_or_default();
+        let number = |file| self.text(file)?.trim().parse().ok();
+        let stat = self.text(c"cpu.stat").unwrap_or_default();
         let ns = |key| keyed(&stat, key).map(|us| us.saturating_mul(1000));
-        let io = text(c"io.stat");
-        let events = text(c"memory.events").unwrap_or_default();
+        let io = self.text(c"io.stat");
+        let events = self.text(c"memory.events").unwrap_or_default();
         Figures {
             cpu_user_ns: ns("user_usec").unwrap_or(0),
             cpu_system_ns: ns("system_usec").unwrap_or(0),
@@ -256,7 +272,8 @@ fn enable(parent: &OwnedFd, plan: &plan::Leaf) -> Result<(), Problem> {
     Ok(())
 }
 
-fn set(group: &Group, path: &AbsPath, setting: &Setting) -> Result<(), Problem> {
+/// Writes a limit, and says what the kernel made of it; nothing where there is nothing to limit.
+fn set(group: &Group, path: &AbsPath, setting: &Setting) -> Result<Option<String>, Problem> {
     let refuse = |operation, errno| {
         let message = format!(
             "The kernel does not take {} for {}.",
@@ -269,20 +286,18 @@ fn set(group: &Group, path: &AbsPath, setting: &Setting) -> Result<(), Problem> 
             .pointer(Some(setting.at))
     };
     match write(group.own.as_fd(), setting.file, &setting.value) {
-        Err(Errno::ENOENT) if setting.if_missing == IfMissing::PassOver => return Ok(()),
+        Err(Errno::ENOENT) if setting.if_missing == IfMissing::PassOver => return Ok(None),
         written => written.map_err(|errno| refuse("write", errno))?,
     }
-    let Some(shown_by) = setting.shown_by else {
-        return Ok(());
-    };
-    let mut shown = String::new();
-    let read = open(group.own.as_fd(), shown_by, libc::O_RDONLY)
-        .map(|mut file| file.read_to_string(&mut shown));
-    if matches!(read, Ok(Ok(_))) && shown.trim() == setting.value {
-        return Ok(());
+    let read = |file| text(group.own.as_fd(), file).map_err(|errno| refuse("read", errno));
+    if let Some(shown_by) = setting.shown_by {
+        let shown = read(shown_by)?;
+        if shown.trim() != setting.value {
+            let hint = format!("The group above it has {}.", shown.trim());
+            return Err(refuse("read", Errno::ERANGE).hint(hint));
+        }
     }
-    let hint = format!("The group above it has {}.", shown.trim());
-    Err(refuse("read", Errno::ERANGE).hint(hint))
+    read(setting.file).map(Some)
 }
 
 /// Removes the groups of this user's own dead runs; one that still has processes comes again next time.
@@ -323,6 +338,13 @@ fn open(at: BorrowedFd<'_>, file: &CStr, flags: i32) -> Result<File, Errno> {
 fn write(at: BorrowedFd<'_>, file: &CStr, value: &str) -> Result<(), Errno> {
     let opened = open(at, file, libc::O_WRONLY)?;
     fd::write_all(opened.as_raw_fd(), value.as_bytes())
+}
+
+fn text(at: BorrowedFd<'_>, file: &CStr) -> Result<String, Errno> {
+    let mut text = String::new();
+    let read = open(at, file, libc::O_RDONLY)?.read_to_string(&mut text);
+    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    read.map_err(errno).map(|_| text)
 }
 
 /// Reads a file of the kernel from its beginning.

@@ -630,6 +630,8 @@ impl Running<'_> {
         if let Some(figures) = &outcome.figures {
             let (limit, notice) = outcome::met(figures);
             outcome.warnings.extend(notice);
+            let lifted = self.leaf.and_then(Leaf::lifted);
+            outcome.degraded.extend(lifted.map(outcome::lifted));
             self.stop = self.stop.or(limit.map(Stop::Limit));
             self.job_cpu_ns = figures.cpu_user_ns.saturating_add(figures.cpu_system_ns);
         }
