@@ -259,6 +259,14 @@ fn stop_signal_during_set_up_cancels() {
 #[test]
 fn stop_signal_while_the_job_is_awaited_ends_stdbox() {
     let mut command = Command::new(stdbox());
+    // A shell that starts the tests in the background has them ignore it, and with them stdbox.
+    // SAFETY: the call is one that a signal handler may make.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
