@@ -50,6 +50,9 @@ const NAMES: [&str; 41] = [
 pub struct Capabilities(u64);
 
 impl Capabilities {
+    /// CAP_SYS_ADMIN
+    pub const SYS_ADMIN: Self = Self(1 << 21);
+
     /// CAP_SETPCAP
     pub const SETPCAP: Self = Self(1 << 8);
 

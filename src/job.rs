@@ -7,6 +7,7 @@ mod groups;
 mod mounts;
 mod normal;
 mod rules;
+mod sync;
 
 use crate::capability::Capabilities;
 use crate::cpu_list::CpuList;
@@ -16,6 +17,7 @@ use crate::problem::{Code, Problem};
 use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
 use crate::spec::{self, Dev, IdMap, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
+use crate::sync::Sync;
 use crate::text::AbsPath;
 pub(crate) use groups::CPU_PERIOD_US;
 pub use mounts::MAX_LOWER;
@@ -89,6 +91,8 @@ pub struct Job {
     pub changes: bool,
     /// Whether the target runs below a small pid 1.
     pub init: bool,
+    /// Events for the caller, and pauses by it.
+    pub sync: Option<Sync>,
     /// Whether anything degraded is an error.
     pub strict: bool,
 }
@@ -378,7 +382,6 @@ impl Job {
                 format!("Protocol version {version} is not spoken here; version {VERSION} is."),
             ));
         }
-        refuse_unbuilt(&spec)?;
         if let Some(id) = &spec.id {
             bounded(id.len(), 256, "/id")?;
         }
@@ -397,6 +400,12 @@ impl Job {
         let root = root.transpose()?;
         let scratch = scratch(spec.scratch.unwrap_or_default())?;
         let group_limits = groups::limits(&spec.limits.clone().unwrap_or_default())?;
+        let taken = Taken {
+            channels,
+            sync: None,
+        };
+        let sync = spec.sync.map(|spec| sync::sync(&spec, taken)).transpose()?;
+        let taken = Taken { sync, ..taken };
         let job = Self {
             argv: argv(spec.argv)?,
             executable: spec
@@ -410,15 +419,15 @@ impl Job {
                 None => root.is_some().then(AbsPath::root),
             },
             env: env(spec.env.unwrap_or_default())?,
-            stdin: input(spec.stdin, channels)?,
-            stdout: output(spec.stdout, "/stdout", 1, channels)?,
+            stdin: input(spec.stdin, taken)?,
+            stdout: output(spec.stdout, "/stdout", 1, taken)?,
             stderr: match spec.stderr {
                 Some(WordOr::Word(spec::ErrorWord::Stdout)) => None,
                 Some(WordOr::Word(spec::ErrorWord::Null)) => Some(Output::Null),
                 Some(WordOr::Word(spec::ErrorWord::Inherit)) => {
-                    Some(Output::Fd(own(2, "/stderr", channels)?))
+                    Some(Output::Fd(own(2, "/stderr", taken)?))
                 }
-                Some(WordOr::Object(object)) => Some(output_object(object, "/stderr", channels)?),
+                Some(WordOr::Object(object)) => Some(output_object(object, "/stderr", taken)?),
                 None => Some(Output::Capture(DEFAULT_CAPTURE)),
             },
             directories: directories(spec.directories.unwrap_or_default())?,
@@ -451,13 +460,14 @@ impl Job {
             group_limits,
             seccomp: seccomp(spec.seccomp)?,
             capabilities: kept,
-            fds: fds(spec.fds.unwrap_or_default(), channels)?,
+            fds: fds(spec.fds.unwrap_or_default(), taken)?,
             results: spec
                 .results
                 .map(|spec| results(spec, &scratch))
                 .transpose()?,
             changes: spec.changes.unwrap_or(false),
             init: spec.init.unwrap_or(true),
+            sync,
             strict: spec.strict.unwrap_or(false),
             id: spec.id,
         };

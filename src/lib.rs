@@ -70,5 +70,6 @@ pub mod report;
 pub mod results;
 pub mod spec;
 pub mod subid;
+pub mod sync;
 pub mod text;
 pub mod wire;

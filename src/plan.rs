@@ -27,6 +27,7 @@ use crate::job::{Job, Rlimit, Seccomp};
 use crate::problem::{Notice, Problem};
 use crate::results::Time;
 use crate::spec::{IdMap, Mode};
+use crate::sync::Sync;
 use crate::text::AbsPath;
 use std::ffi::CString;
 
@@ -307,6 +308,8 @@ pub struct Plan {
     pub closed_cgroups: bool,
     /// The control group that the target starts in, if it is the job's own.
     pub leaf: Option<Leaf>,
+    /// Events for the caller, and pauses by it.
+    pub sync: Option<Sync>,
     /// Id maps.
     pub id_maps: IdMaps,
     /// Whether the job may make user namespaces.
@@ -347,6 +350,15 @@ pub struct Plan {
     pub warnings: Vec<Notice>,
     /// What was asked for and is not fully given.
     pub degraded: Vec<Notice>,
+}
+
+impl Plan {
+    /// Whether the target has a control group of its own, made here or by the caller, which becomes the root of what it sees
+    /// once it is in there.
+    #[must_use]
+    pub const fn own_group(&self) -> bool {
+        self.leaf.is_some() || self.sync.is_some()
+    }
 }
 
 /// Why there is no plan.
@@ -440,7 +452,8 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let ids = ids::ids(job, facts)?;
     let mut leaf = cgroup::leaf(job, facts)?;
-    let mut tree = tree::build(job, facts, &ids, leaf.is_some())?;
+    let own_group = leaf.is_some() || job.sync.is_some();
+    let mut tree = tree::build(job, facts, &ids, own_group)?;
     let caller = &facts.caller;
     let kept = ids.kept(job, tree.names_held)?;
     let mut degraded = ids.degraded;
@@ -450,6 +463,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         own_network: !job.host_network,
         closed_cgroups: ids.real_root,
         leaf,
+        sync: job.sync,
         id_maps: ids.maps,
         nested_namespaces: !tree.names_held,
         kept,

@@ -1,4 +1,4 @@
-//! The report: the only JSON that stdbox writes. Ring 0.
+//! The report, and how all JSON is written. Ring 0.
 
 use crate::outcome::{Captured, Outcome, Verdict};
 use crate::problem::{Notice, Problem};
@@ -151,15 +151,21 @@ impl<'a> Report<'a> {
     /// One line of JSON with its newline.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1024);
-        let mut writer = serde_json::Serializer::with_formatter(&mut bytes, Harmless);
-        if self.serialize(&mut writer).is_err() {
+        line(self).unwrap_or_else(|| {
             // Writing these types into memory cannot fail; should it, the caller still gets a report.
-            bytes = br#"{"version":1,"id":null,"outcome":"setup-failed","error":{"code":"internal","stage":"report","message":"The report could not be built."}}"#.to_vec();
-        }
-        bytes.push(b'\n');
-        bytes
+            let words = br#"{"version":1,"id":null,"outcome":"setup-failed","error":{"code":"internal","stage":"report","message":"The report could not be built."}}"#;
+            [words, b"\n".as_slice()].concat()
+        })
     }
+}
+
+/// A value as one line of JSON with its newline.
+pub(crate) fn line<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, Harmless);
+    value.serialize(&mut writer).ok()?;
+    bytes.push(b'\n');
+    Some(bytes)
 }
 
 /// JSON that may be shown in a terminal as it is: it asks for escapes below U+0020 only, but terminals obey the control

@@ -72,6 +72,8 @@ numbered! {
         Capabilities = "capabilities",
         /// The system call filter.
         Filter = "filter",
+        /// Waiting for the caller.
+        Sync = "sync",
         /// The command.
         Exec = "exec",
     }

@@ -1183,7 +1183,7 @@ fn version_help_and_schema_are_printed() {
     assert_eq!(shown(&["-V"]), shown(&["--version"]));
     assert!(shown(&["--help"]).contains("--report-fd N"));
     assert_eq!(shown(&["-h"]), shown(&["--help"]));
-    for which in ["job", "report"] {
+    for which in ["job", "report", "event"] {
         let text = shown(&["schema", which]);
         let stored =
             fs::read_to_string(support::source().join(format!("schema/{which}.json"))).unwrap();

@@ -75,7 +75,7 @@ fn walk(value: &Value, at: &str, see: &mut dyn FnMut(&str, &Value)) {
 
 #[test]
 fn schemas_are_valid_2020_12_and_refer_to_what_is_there() {
-    for name in ["job.json", "report.json"] {
+    for name in ["job.json", "report.json", "event.json"] {
         let schema = schema(name);
         assert!(jsonschema::draft202012::meta::is_valid(&schema), "{name}");
         assert_eq!(
@@ -104,7 +104,7 @@ fn schemas_are_valid_2020_12_and_refer_to_what_is_there() {
 
 #[test]
 fn every_property_has_a_description_and_every_object_is_closed() {
-    for name in ["job.json", "report.json"] {
+    for name in ["job.json", "report.json", "event.json"] {
         let schema = schema(name);
         walk(&schema, "", &mut |at, part| {
             let Some(properties) = part["properties"].as_object() else {

@@ -1,6 +1,8 @@
 //! A job with all its defaults, written back as JSON would have it. Ring 0.
 
-use super::{Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION, groups};
+use super::{
+    Input, Job, Mount, MountKind, Output, Rlimit, Scratch, Seccomp, VERSION, groups, sync,
+};
 use crate::spec::filter::SeccompWord;
 use crate::spec::{self, Inherit, Lxcfs, MountType, Network, Spec, WordOr};
 use crate::text::Text;
@@ -167,7 +169,7 @@ impl Job {
                 max_files: wanted.max_files,
                 max_bytes: wanted.max_bytes,
             }),
-            sync: None,
+            sync: self.sync.map(sync::normal_sync),
         }
     }
 }

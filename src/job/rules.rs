@@ -10,7 +10,8 @@ use crate::pattern::{MAX_BYTES, Pattern, PatternFault};
 use crate::problem::{Code, Problem};
 use crate::profile::{Profile, oci};
 use crate::spec::filter::{SeccompObject, SeccompWord};
-use crate::spec::{self, IdMap, Inherit, Mode, ProcMode, Spec, Sys, WordOr};
+use crate::spec::{self, IdMap, Inherit, Mode, ProcMode, Sys, WordOr};
+use crate::sync::Sync;
 use crate::text::{AbsPath, PathFault, Text};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -20,16 +21,6 @@ const MAX_MS: u64 = MAX_SIZE / 1_000_000;
 const MAX_FD: u32 = 1 << 20;
 pub(super) const DEFAULT_CAPTURE: u64 = 1 << 20;
 const MAX_CAPTURE: u64 = 1 << 30;
-
-/// Fields of the protocol that this version reads and refuses; each has an issue of its own.
-pub(super) fn refuse_unbuilt(spec: &Spec) -> Checked<()> {
-    let asked = [(spec.sync.is_some(), "/sync")];
-    match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, at)) => Err(Problem::at(Code::NotImplemented, *at, "This version of stdbox cannot do this yet.")
-            .hint("Leave the field out; nothing was run, since running without it would not be what was asked.")),
-        None => Ok(()),
-    }
-}
 
 pub(super) fn bounded(length: usize, most: usize, at: &str) -> Checked<()> {
     if length > most {
@@ -186,18 +177,18 @@ pub(super) fn one_of(at: &str, given: &[bool], words: &str) -> Checked<()> {
     }
 }
 
-fn descriptor(fd: u32, at: &str) -> Checked<i32> {
+pub(super) fn descriptor(fd: u32, at: &str) -> Checked<i32> {
     let fd = in_range(fd.into(), 0, (MAX_FD - 1).into(), at)?;
     Ok(i32::try_from(fd).unwrap_or(i32::MAX))
 }
 
 pub(super) fn input(
     spec: Option<WordOr<spec::InputWord, spec::InputObject>>,
-    channels: Channels,
+    taken: Taken,
 ) -> Checked<Input> {
     match spec {
         None | Some(WordOr::Word(spec::InputWord::Null)) => Ok(Input::Null),
-        Some(WordOr::Word(spec::InputWord::Inherit)) => own(0, "/stdin", channels).map(Input::Fd),
+        Some(WordOr::Word(spec::InputWord::Inherit)) => own(0, "/stdin", taken).map(Input::Fd),
         Some(WordOr::Object(o)) => {
             let given = [
                 o.text.is_some(),
@@ -216,24 +207,41 @@ pub(super) fn input(
                 return file_path(&path, "/stdin/file").map(Input::File);
             }
             let fd = descriptor(o.fd.unwrap_or(0), "/stdin/fd")?;
-            own(fd, "/stdin/fd", channels).map(Input::Fd)
+            own(fd, "/stdin/fd", taken).map(Input::Fd)
         }
     }
 }
 
-/// A descriptor that the target gets, unless stdbox needs it itself.
-pub(super) fn own(fd: i32, at: &str, channels: Channels) -> Checked<i32> {
-    let taken = |message, hint| Err(Problem::at(Code::Contradiction, at, message).hint(hint));
-    if channels.spec == Some(fd) {
-        taken(
-            format!("The job itself is read from descriptor {fd}, so the target cannot have it."),
-            "Give the job with --spec FILE or --spec-fd N.",
-        )
-    } else if channels.report == Some(fd) {
-        taken(
-            format!("The report is written to descriptor {fd}, so the target cannot have it."),
-            "Send the report elsewhere with --report FILE or --report-fd N.",
-        )
+/// Descriptors of the caller that stdbox needs itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// For the job and the report.
+    pub(super) channels: Channels,
+    /// For events and answers.
+    pub(super) sync: Option<Sync>,
+}
+
+/// A descriptor that the job names, unless stdbox needs it itself. With one of the caller's for `sync` a job could let itself be
+/// continued, or tell the caller of events that never were.
+pub(super) fn own(fd: i32, at: &str, taken: Taken) -> Checked<i32> {
+    let refuse = |message| Problem::at(Code::Contradiction, at, message);
+    if taken.channels.spec == Some(fd) {
+        Err(refuse(format!(
+            "The job itself is read from descriptor {fd}, so it cannot be had here."
+        ))
+        .hint("Give the job with --spec FILE or --spec-fd N."))
+    } else if taken.channels.report == Some(fd) {
+        Err(refuse(format!(
+            "The report is written to descriptor {fd}, so it cannot be had here."
+        ))
+        .hint("Send the report elsewhere with --report FILE or --report-fd N."))
+    } else if taken
+        .sync
+        .is_some_and(|sync| sync.events == fd || sync.control == Some(fd))
+    {
+        Err(refuse(format!(
+            "Descriptor {fd} belongs to \"sync\", so the target cannot have it."
+        )))
     } else {
         Ok(fd)
     }
@@ -243,21 +251,17 @@ pub(super) fn output(
     spec: Option<WordOr<spec::OutputWord, spec::OutputObject>>,
     at: &str,
     fd: i32,
-    channels: Channels,
+    taken: Taken,
 ) -> Checked<Output> {
     match spec {
         None => Ok(Output::Capture(DEFAULT_CAPTURE)),
         Some(WordOr::Word(spec::OutputWord::Null)) => Ok(Output::Null),
-        Some(WordOr::Word(spec::OutputWord::Inherit)) => own(fd, at, channels).map(Output::Fd),
-        Some(WordOr::Object(object)) => output_object(object, at, channels),
+        Some(WordOr::Word(spec::OutputWord::Inherit)) => own(fd, at, taken).map(Output::Fd),
+        Some(WordOr::Object(object)) => output_object(object, at, taken),
     }
 }
 
-pub(super) fn output_object(
-    o: spec::OutputObject,
-    at: &str,
-    channels: Channels,
-) -> Checked<Output> {
+pub(super) fn output_object(o: spec::OutputObject, at: &str, taken: Taken) -> Checked<Output> {
     one_of(
         at,
         &[o.capture.is_some(), o.file.is_some(), o.fd.is_some()],
@@ -289,7 +293,7 @@ pub(super) fn output_object(
     }
     let at = format!("{at}/fd");
     let fd = descriptor(o.fd.unwrap_or(0), &at)?;
-    own(fd, &at, channels).map(Output::Fd)
+    own(fd, &at, taken).map(Output::Fd)
 }
 
 pub(super) fn named(directories: Option<&spec::Directories>, path: &AbsPath) -> bool {
@@ -579,7 +583,7 @@ pub(super) fn bounded_output(job: &Job) -> Checked<()> {
     }
 }
 
-pub(super) fn fds(list: Vec<u32>, channels: Channels) -> Checked<Vec<i32>> {
+pub(super) fn fds(list: Vec<u32>, taken: Taken) -> Checked<Vec<i32>> {
     let mut fds = Vec::with_capacity(list.len());
     for (i, fd) in list.into_iter().enumerate() {
         let at = format!("/fds/{i}");
@@ -591,7 +595,7 @@ pub(super) fn fds(list: Vec<u32>, channels: Channels) -> Checked<Vec<i32>> {
                 "0, 1 and 2 have fields of their own: stdin, stdout, stderr.",
             ));
         }
-        own(fd, &at, channels).map_err(|problem| Problem {
+        own(fd, &at, taken).map_err(|problem| Problem {
             code: Code::BadDescriptor,
             ..problem
         })?;

@@ -118,13 +118,13 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
     let errno = Errno::from_raw(failure.errno);
     let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
     let problem = match failure.phase {
-        Phase::Bind | Phase::Init | Phase::Fork if errno == Errno::ENOSYS => {
+        Phase::Bind | Phase::Init | Phase::Fork | Phase::Sync if errno == Errno::ENOSYS => {
             lacking(Stage::Namespaces, failure.call)
         }
         Phase::Session | Phase::Descriptors if errno == Errno::ENOSYS => {
             lacking(Stage::Exec, failure.call)
         }
-        Phase::Bind | Phase::Init | Phase::Fork => {
+        Phase::Bind | Phase::Init | Phase::Fork | Phase::Sync => {
             let code = if matches!(errno, Errno::EAGAIN | Errno::ENOMEM) {
                 Code::OutOfMemory
             } else {

@@ -190,20 +190,20 @@ const SETTINGS: [&[u8]; 12] = [
     b"pstore",
 ];
 
-/// The file system of control groups.
-const CGROUP2: &[u8] = b"cgroup2";
+/// The file systems of control groups: the one of stdbox's own leaves, and the old ones, where a caller may place a job.
+const GROUPS: [&[u8]; 2] = [b"cgroup2", b"cgroup"];
 
 /// Whether the caller's uid alone may write the files of such a file system, so that a job must not: the real root's may, and
 /// in the hierarchy of control groups that of whoever made the job's own, with the job's limits in it.
 fn is_guarded(b: &Builder<'_>, fstype: &[u8]) -> bool {
-    b.real_root && SETTINGS.contains(&fstype) || b.has_leaf && fstype == CGROUP2
+    b.real_root && SETTINGS.contains(&fstype) || b.own_group && GROUPS.contains(&fstype)
 }
 
 /// Where else the host has them, as for a chroot: a tree that the job may write does not mean these. A job that names the very
 /// mount gets what it says.
 pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
     let mut modes = b.directories.values().map(|directory| directory.mode);
-    if !(b.real_root || b.has_leaf) || !modes.any(|mode| mode == Mode::FullAccess) {
+    if !(b.real_root || b.own_group) || !modes.any(|mode| mode == Mode::FullAccess) {
         return;
     }
     let Some(table) = b.table() else { return };
@@ -225,7 +225,7 @@ pub(super) fn settings_elsewhere(b: &mut Builder<'_>) {
 
 /// The same in a directory that the real root shows at another place and may write.
 pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath> {
-    if !(b.real_root || b.has_leaf) {
+    if !(b.real_root || b.own_group) {
         return Vec::new();
     }
     let Some(table) = b.table() else {
@@ -243,7 +243,7 @@ pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath
 /// The refusal, at the field that asks.
 pub(super) fn refuse_own_limits(b: &mut Builder<'_>) -> Result<(), NoPlan> {
     let full = |directory: &&Directory| directory.mode == Mode::FullAccess;
-    if !b.has_leaf || !b.directories.values().any(|directory| full(&directory)) {
+    if !b.own_group || !b.directories.values().any(|directory| full(&directory)) {
         return Ok(());
     }
     let sys = AbsPath::fixed("/sys");
@@ -264,10 +264,12 @@ pub(super) fn refuse_own_limits(b: &mut Builder<'_>) -> Result<(), NoPlan> {
     Ok(())
 }
 
-/// Whether a host path lies in the hierarchy of control groups, or with `above`, has it mounted below.
+/// Whether a host path lies in a hierarchy of control groups, or with `above`, has it mounted below.
 pub(super) fn in_own_hierarchy(b: &mut Builder<'_>, path: &AbsPath, above: bool) -> bool {
     let Some(table) = b.table() else { return false };
-    let mut groups = table.visible().filter(|mount| mount.fstype == CGROUP2);
+    let mut groups = table
+        .visible()
+        .filter(|mount| GROUPS.contains(&mount.fstype.as_slice()));
     groups.any(|mount| mount.at.contains(path) || above && path.contains(&mount.at))
 }
 
@@ -278,7 +280,7 @@ pub(super) fn own_limits(path: &AbsPath, at: &str) -> Problem {
     );
     Problem::at(Code::Contradiction, at, message)
         .path(path.bytes())
-        .hint("Show them read-only, or leave out what needs a control group: limits.memory_bytes, processes, cpus, cpuset, and \"cgroup\".")
+        .hint("Show them read-only, or leave out what needs a control group: limits.memory_bytes, processes, cpus, cpuset, \"cgroup\", and \"sync\".")
 }
 
 /// Writable memory where the host has it.

@@ -88,8 +88,8 @@ pub(super) struct Builder<'a> {
     pub(super) base: AbsPath,
     /// Whether some process of the container can be the real root.
     pub(super) real_root: bool,
-    /// Whether the job has a control group of its own.
-    pub(super) has_leaf: bool,
+    /// Whether the job has a control group of its own, made here or by the caller.
+    pub(super) own_group: bool,
     /// Whether some process of the container can be the owner of init's files in /proc.
     pub(super) owns_init: bool,
     pub(super) directories: BTreeMap<AbsPath, Directory>,
@@ -144,10 +144,10 @@ pub(super) fn build(
     job: &Job,
     facts: &HostFacts,
     ids: &Ids,
-    has_leaf: bool,
+    own_group: bool,
 ) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts, ids);
-    b.has_leaf = has_leaf;
+    b.own_group = own_group;
     b.another_root()?;
     b.settle_directories()?;
     let root = AbsPath::root();
@@ -171,7 +171,7 @@ impl<'a> Builder<'a> {
             facts,
             base: AbsPath::root(),
             real_root: ids.real_root,
-            has_leaf: false,
+            own_group: false,
             owns_init: ids.owns_init,
             directories: job.directories.clone(),
             asks: BTreeSet::new(),

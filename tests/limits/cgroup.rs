@@ -2,6 +2,7 @@
 
 use crate::common::{ended_for, probe_job, with};
 use crate::support::outside::{alive, children, eventually, kill, marker, outlive, pid_of, start};
+use crate::support::talk::Talk;
 use crate::support::{Fresh, Run, root, run, run_with, shell, skip, start as start_job};
 use nix::libc;
 use serde_json::{Value, json};
@@ -374,6 +375,71 @@ fn view_of_a_job_with_many_ids_begins_at_its_own_group() {
 }
 
 /// Every way to the files of its own limits, which belong to the user that the job runs as.
+/// The caller makes a group, sets its limit, and puts the target there at the first pause.
+#[test]
+fn job_that_the_caller_places_sees_its_group_as_the_root_and_cannot_lift_its_limit() {
+    let Some(place) = place() else { return };
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"capabilities": ["CAP_SYS_ADMIN"]}),
+        json!({"directories": {"/": "read-only"}}),
+    ] {
+        let group = Own::new(&place, "placed");
+        fs::write(group.0.join("pids.max"), "20").unwrap();
+        let text = "cat /proc/self/cgroup; grep -c . /proc/self/mountinfo > /dev/null; \
+            for f in $(find / -xdev -name pids.max 2>/dev/null) /sys/fs/cgroup/pids.max; do echo max 2>/dev/null > $f && echo lifted; done; \
+            unshare -UrmC sh -c 'mount -t cgroup2 none /tmp && echo mounted' 2>/dev/null; \
+            mount -t cgroup2 none /tmp 2>/dev/null && echo max 2>/dev/null > /tmp/pids.max && echo lifted; exit 0";
+        let job = with(
+            json!({"argv": ["/bin/sh", "-c", text], "cwd": "/"}),
+            &fields,
+        );
+        let mut talk = Talk::begin(&job, &json!({}));
+        let ready = talk.expect("ready");
+        fs::write(group.0.join("cgroup.procs"), ready["pid"].to_string()).unwrap();
+        talk.say("continue\n");
+        talk.expect("exited");
+        assert_eq!(group.read("pids.max"), "20", "{fields}");
+        talk.say("continue\n");
+        let seen = talk.finish();
+        assert_eq!(
+            seen.exited(0).stdout().lines().last(),
+            Some("0::/"),
+            "{fields}: {seen}"
+        );
+    }
+}
+
+/// A leaf of stdbox's own goes together with a caller that waits: the target is in it before, and sees it as the root after.
+#[test]
+fn leaf_and_pauses_go_together() {
+    let Some(place) = place() else { return };
+    let own = Own::new(&place, "paused");
+    let fields = json!({"cgroup": {"parent": own.str()}, "limits": {"processes": 20}});
+    let job = with(
+        json!({"argv": ["/bin/cat", "/proc/self/cgroup"], "cwd": "/"}),
+        &fields,
+    );
+    let mut talk = Talk::begin(&job, &json!({}));
+    let ready = talk.expect("ready");
+    let [leaf] = &own.below()[..] else {
+        panic!("there is one leaf")
+    };
+    let inside = fs::read_to_string(leaf.join("cgroup.procs")).unwrap();
+    assert_eq!(inside.trim(), ready["pid"].to_string());
+    talk.say("continue\n");
+    talk.expect("exited");
+    talk.say("continue\n");
+    let seen = talk.finish();
+    assert_eq!(
+        seen.exited(0).stdout().lines().last(),
+        Some("0::/"),
+        "{seen}"
+    );
+    assert_eq!(own.below(), [] as [PathBuf; 0]);
+}
+
 #[test]
 fn limits_cannot_be_lifted_from_inside() {
     let Some(place) = place() else { return };

@@ -24,22 +24,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use stdbox::job::{Channels, Job};
-use stdbox::problem::{Code, Problem, Stage};
+use stdbox::problem::{Problem, Stage};
 use table::{Row, Schema, Table};
-
-/// Fields that are read and refused as a whole so far: what breaks a rule there is `not-implemented` at this pointer, while
-/// what cannot be read is refused as it always will be. Whoever builds one takes it out of this list, and the tests say what
-/// its rules lack.
-const NOT_BUILT: [&str; 1] = ["/sync"];
-
-/// The field that is not built which a place belongs to.
-fn unbuilt(site: &str) -> Option<&'static str> {
-    let inside = |field: &&&str| {
-        site.strip_prefix(**field)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
-    };
-    NOT_BUILT.iter().find(inside).copied()
-}
 
 fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
@@ -59,14 +45,6 @@ fn read(job: &str) -> Result<Job, Problem> {
     Job::from_slice(job.as_bytes(), Channels::default())
 }
 
-/// Whether a refusal is what a row says today.
-fn agrees(row: &Row, code: Code, at: Option<&str>) -> bool {
-    if unbuilt(&row.site).is_some() && !row.shape {
-        return code == Code::NotImplemented && at.is_some_and(|at| NOT_BUILT.contains(&at));
-    }
-    (code, at) == (row.code, Some(&row.at))
-}
-
 /// The start of a job, for messages.
 fn short(text: &str) -> String {
     text.chars().take(160).collect()
@@ -83,7 +61,7 @@ fn wrong_value_is_refused_with_its_code_at_its_field() {
             Ok(_) => return Some("accepted".to_owned()),
             Err(problem) => problem,
         };
-        if !agrees(row, problem.code, problem.at.as_deref()) {
+        if (problem.code, problem.at.as_deref()) != (row.code, Some(row.at.as_str())) {
             return Some(format!("{:?} at {:?}", problem.code, problem.at));
         }
         let sentence = problem.message.len() > 10 && problem.message.ends_with('.');
@@ -127,18 +105,12 @@ fn wrong_value_is_refused_by_the_schema_where_a_schema_can_say_it() {
 fn right_value_in_the_same_place_is_accepted() {
     let validator = jsonschema::draft202012::new(&schema()).unwrap();
     let wrong = table().right.iter().filter_map(|(site, job)| {
-        let why = match (read(job), unbuilt(site)) {
-            (Err(problem), None) => format!("{problem:?}"),
-            (Ok(_), Some(field)) => format!("{field} is built: take it out of NOT_BUILT"),
-            (Err(problem), Some(field))
-                if (problem.code, problem.at.as_deref()) != (Code::NotImplemented, Some(field)) =>
-            {
-                format!("{problem:?}")
-            }
-            _ if !validator.is_valid(&serde_json::from_str(job).unwrap()) => {
+        let why = match read(job) {
+            Err(problem) => format!("{problem:?}"),
+            Ok(_) if !validator.is_valid(&serde_json::from_str(job).unwrap()) => {
                 "the schema refuses it".into()
             }
-            _ => return None,
+            Ok(_) => return None,
         };
         Some(format!("{site}: {}: {why}", short(job)))
     });

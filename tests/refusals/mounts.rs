@@ -54,7 +54,7 @@ pub(crate) fn rows(t: &mut Table) {
             needed.extend(more.iter().map(|(name, _)| *name));
         }
         let mut place = t.place(&site, "\"mounts\":[§]", &[&whole]);
-        place.object(&whole, &needed, false);
+        place.object(&whole, &needed);
         // Fields of another type.
         for (other, value) in [
             ("source", "\"/s\""),

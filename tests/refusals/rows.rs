@@ -17,7 +17,7 @@ pub(crate) fn rows(table: &mut Table) {
     user(table);
     limits(table);
     lists(table);
-    unbuilt(table);
+    around(table);
     crate::mounts::rows(table);
     crate::seccomp::rows(table);
 }
@@ -62,7 +62,7 @@ fn command(t: &mut Table) {
 fn environment(t: &mut Table) {
     t.place("/env", "\"env\":§", &["{}"])
         .types(&["object"])
-        .object("{}", &[], true);
+        .object("{}", &[]);
     t.place("/env/inherit", "\"env\":{\"inherit\":§}", &["true", "[]"])
         .types(&["boolean", "array"]);
     let right = ["\"A\"", "\" \"", "{\"base64\":\"/w==\"}"];
@@ -95,7 +95,7 @@ fn input(t: &mut Table) {
     let right = ["\"null\"", "\"inherit\"", "{\"fd\":0}"];
     t.place("/stdin", "\"stdin\":§", &right)
         .word(&["string", "object"])
-        .object("{\"text\":\"\"}", &[], true)
+        .object("{\"text\":\"\"}", &[])
         .bad("without text", "{}", Code::MissingField, Refuses)
         .bad("without base64", "{}", Code::MissingField, Refuses)
         .bad("without file", "{}", Code::MissingField, Refuses)
@@ -136,7 +136,7 @@ fn output(t: &mut Table) {
             &["\"null\"", "\"inherit\"", "{\"capture\":{}}"],
         )
         .word(&["string", "object"])
-        .object("{\"capture\":{}}", &[], true)
+        .object("{\"capture\":{}}", &[])
         .bad("without capture", "{}", Code::MissingField, Refuses)
         .bad(
             "without file",
@@ -160,7 +160,7 @@ fn output(t: &mut Table) {
         let fields = format!("\"{name}\":{{\"capture\":§}}");
         t.place(&format!("{site}/capture"), &fields, &["{}"])
             .types(&["object"])
-            .object("{}", &[], true);
+            .object("{}", &[]);
         let fields = format!("\"{name}\":{{\"capture\":{{\"max_bytes\":§}}}}");
         t.place(
             &format!("{site}/capture/max_bytes"),
@@ -208,7 +208,7 @@ fn directories(t: &mut Table) {
     let entry = "{\"path\":\"/a\",\"mode\":\"hidden\"}";
     t.place("/directories/*", "\"directories\":[§]", &[entry])
         .types(&["object"])
-        .object(entry, &["path", "mode"], true);
+        .object(entry, &["path", "mode"]);
     let fields = format!("\"directories\":[{entry},§]");
     t.place("/directories/*", &fields, &[]).bad_below(
         "twice",
@@ -268,7 +268,7 @@ fn directories(t: &mut Table) {
 fn scratch(t: &mut Table) {
     t.place("/scratch", "\"scratch\":§", &["{}"])
         .types(&["object"])
-        .object("{}", &[], true)
+        .object("{}", &[])
         .bad(
             "two forms",
             "{\"directory\":\"/a\",\"size_bytes\":4096}",
@@ -389,7 +389,7 @@ fn words(t: &mut Table) {
 fn user(t: &mut Table) {
     t.place("/user", "\"user\":§", &["{}"])
         .types(&["object"])
-        .object("{}", &[], true);
+        .object("{}", &[]);
     for id in ["uid", "gid"] {
         let fields = format!("\"user\":{{\"{id}\":§}}");
         t.place(&format!("/user/{id}"), &fields, &["0", "4294967294"])
@@ -417,7 +417,7 @@ fn user(t: &mut Table) {
 fn limits(t: &mut Table) {
     t.place("/limits", "\"limits\":§", &["{}"])
         .types(&["object"])
-        .object("{}", &[], true);
+        .object("{}", &[]);
     for (name, least, most) in [
         ("wall_time_ms", 1, MOST_MS),
         ("cpu_time_ms", 1, MOST_MS),
@@ -521,13 +521,13 @@ fn lists(t: &mut Table) {
         .bad("below", "0", Code::OutOfRange, Refuses);
 }
 
-/// What other issues build.
-fn unbuilt(t: &mut Table) {
+/// What stands around the container: another tree, control groups, results, the caller.
+fn around(t: &mut Table) {
     t.place("/root", "\"root\":§", &["\"a\"", "\"/a\""]).path();
     let right = ["\"required\"", "{\"parent\":\"/sys/fs/cgroup\"}"];
     t.place("/cgroup", "\"cgroup\":§", &right)
         .word(&["string", "object"])
-        .object("{\"parent\":\"/a\"}", &["parent"], true);
+        .object("{\"parent\":\"/a\"}", &["parent"]);
     t.place(
         "/cgroup",
         "\"limits\":{\"memory_bytes\":4096},\"cgroup\":§",
@@ -539,7 +539,7 @@ fn unbuilt(t: &mut Table) {
     let whole = "{\"directory\":\"/a\"}";
     t.place("/results", "\"results\":§", &[whole])
         .types(&["object"])
-        .object(whole, &["directory"], false);
+        .object(whole, &["directory"]);
     t.place(
         "/results/directory",
         "\"results\":{\"directory\":§}",
@@ -563,7 +563,22 @@ fn unbuilt(t: &mut Table) {
     }
     t.place("/sync", "\"sync\":§", &["{\"events_fd\":3}"])
         .types(&["object"])
-        .object("{\"events_fd\":3}", &["events_fd"], false);
+        .object("{\"events_fd\":3}", &["events_fd"]);
+    for (site, fields, code) in [
+        (
+            "/sync",
+            "\"sync\":{\"events_fd\":3},\"stdin\":{\"fd\":§}",
+            Code::Contradiction,
+        ),
+        (
+            "/sync",
+            "\"sync\":{\"events_fd\":9,\"control_fd\":3},\"fds\":[§]",
+            Code::BadDescriptor,
+        ),
+    ] {
+        t.place(site, fields, &["4"])
+            .bad("a descriptor of it", "3", code, Cannot);
+    }
     t.place("/sync/events_fd", "\"sync\":{\"events_fd\":§}", &["3"])
         .short(0, 1_048_575);
     let fields = "\"sync\":{\"events_fd\":3,\"control_fd\":§}";

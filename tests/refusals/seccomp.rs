@@ -14,7 +14,7 @@ pub(crate) fn rows(t: &mut Table) {
         &["\"default\"", "\"strict\"", "\"off\"", own],
     )
     .word(&["string", "object"])
-    .object(own, &["default_action", "rules"], false)
+    .object(own, &["default_action", "rules"])
     .bad("without oci", "{}", Code::MissingField, Refuses)
     .bad(
         "two forms",
@@ -40,7 +40,7 @@ fn short(t: &mut Table) {
     ] {
         t.place(site, fields, &["\"log\"", "{\"errno\":1}"])
             .word(&["string", "object"])
-            .object("{\"errno\":1}", &["errno"], true);
+            .object("{\"errno\":1}", &["errno"]);
         let fields = fields.replace('§', "{\"errno\":§}");
         t.place(&format!("{site}/errno"), &fields, &["1", "4095"])
             .number(1, 4095);
@@ -58,7 +58,7 @@ fn short(t: &mut Table) {
         &[whole],
     )
     .types(&["object"])
-    .object(whole, &["names", "action"], false);
+    .object(whole, &["names", "action"]);
     let rule = |rest: &str| {
         format!(
             "\"seccomp\":{{\"default_action\":\"allow\",\"rules\":[{{\"action\":\"log\",{rest}}}]}}"
@@ -83,7 +83,7 @@ fn short(t: &mut Table) {
     let fields = rule("\"names\":[\"read\"],\"args\":[§]");
     t.place("/seccomp/rules/*/args/*", &fields, &[one])
         .types(&["object"])
-        .object(one, &["index", "op", "value"], false)
+        .object(one, &["index", "op", "value"])
         .bad_below(
             "masked without mask",
             "{\"index\":0,\"op\":\"masked-eq\",\"value\":0}",
@@ -136,7 +136,7 @@ fn oci(t: &mut Table) {
     let whole = "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}";
     t.place(AT, "\"seccomp\":{\"oci\":§}", &[whole])
         .types(&["object"])
-        .object(whole, &["defaultAction"], false);
+        .object(whole, &["defaultAction"]);
     let fields = "\"seccomp\":{\"oci\":{\"defaultAction\":§}}";
     action(t, &format!("{AT}/defaultAction"), fields);
     let fields =
@@ -182,7 +182,7 @@ fn oci(t: &mut Table) {
     let entry = "{\"architecture\":\"SCMP_ARCH_X86_64\"}";
     t.place(&format!("{AT}/archMap/*"), &of("\"archMap\":[§]"), &[])
         .types(&["object"])
-        .object(entry, &["architecture"], false);
+        .object(entry, &["architecture"]);
     let fields = of("\"archMap\":[{\"architecture\":§}]");
     t.place(
         &format!("{AT}/archMap/*/architecture"),
@@ -283,7 +283,7 @@ fn oci_rules(t: &mut Table) {
         &[whole, "{\"name\":\"read\",\"action\":\"SCMP_ACT_LOG\"}"],
     )
     .types(&["object"])
-    .object(whole, &["action"], false)
+    .object(whole, &["action"])
     .bad_below(
         "without names or name",
         "{\"action\":\"SCMP_ACT_LOG\"}",
@@ -326,7 +326,7 @@ fn oci_rules(t: &mut Table) {
         .bad("long", &many, Code::TooLong, Refuses);
     t.place(&format!("{AT}/args/*"), &named("\"args\":[§]"), &[one])
         .types(&["object"])
-        .object(one, &["index", "op", "value"], false);
+        .object(one, &["index", "op", "value"]);
     let arg = |rest: &str| named(&format!("\"args\":[{{{rest}}}]"));
     let fields = arg("\"op\":\"SCMP_CMP_EQ\",\"value\":0,\"index\":§");
     t.place(&format!("{AT}/args/*/index"), &fields, &["0", "5"])
@@ -359,7 +359,7 @@ fn oci_rules(t: &mut Table) {
         let of = |rest: &str| named(&format!("\"{field}\":{rest}"));
         t.place(&at, &of("§"), &["null", "{}"])
             .types(&["object", "null"])
-            .object("{}", &[], true);
+            .object("{}", &[]);
         for list in ["arches", "caps"] {
             t.place(
                 &format!("{at}/{list}"),

@@ -24,8 +24,6 @@ pub(crate) struct Row {
     pub(crate) code: Code,
     pub(crate) at: String,
     pub(crate) schema: Schema,
-    /// Whether the reader finds it, before any rule is looked at.
-    pub(crate) shape: bool,
 }
 
 #[derive(Default)]
@@ -102,15 +100,7 @@ impl Table {
 
 impl Place<'_> {
     /// A value that is wrong, and where the error says so below this place.
-    fn row(
-        &mut self,
-        fault: &str,
-        value: &str,
-        code: Code,
-        below: &str,
-        schema: Schema,
-        shape: bool,
-    ) {
+    fn row(&mut self, fault: &str, value: &str, code: Code, below: &str, schema: Schema) {
         let whole = job(self.fields, &quoted(HERE));
         let marked = find(&serde_json::from_str(&whole).unwrap(), "").unwrap();
         // Where the place is a key, the value is the last part of the pointer.
@@ -125,7 +115,6 @@ impl Place<'_> {
             code,
             at: format!("{at}{below}"),
             schema,
-            shape,
         });
     }
 
@@ -137,7 +126,7 @@ impl Place<'_> {
         code: Code,
         schema: Schema,
     ) -> &mut Self {
-        self.row(fault, value, code, "", schema, false);
+        self.row(fault, value, code, "", schema);
         self
     }
 
@@ -150,7 +139,7 @@ impl Place<'_> {
         below: &str,
         schema: Schema,
     ) -> &mut Self {
-        self.row(fault, value, code, below, schema, false);
+        self.row(fault, value, code, below, schema);
         self
     }
 
@@ -162,7 +151,7 @@ impl Place<'_> {
         code: Code,
         below: &str,
     ) -> &mut Self {
-        self.row(fault, value, code, below, Refuses, true);
+        self.row(fault, value, code, below, Refuses);
         self
     }
 
@@ -198,7 +187,7 @@ impl Place<'_> {
     }
 
     /// An object's fields: one that it does not have, and each that it must have, by the object without it.
-    pub(crate) fn object(&mut self, whole: &str, needed: &[&str], shape: bool) -> &mut Self {
+    pub(crate) fn object(&mut self, whole: &str, needed: &[&str]) -> &mut Self {
         let mut more: Value = serde_json::from_str(whole).unwrap();
         more["qqqqqqqq"] = 1.into();
         self.unread("key", &more.to_string(), Code::UnknownField, "/qqqqqqqq");
@@ -211,7 +200,6 @@ impl Place<'_> {
                 Code::MissingField,
                 &format!("/{key}"),
                 Refuses,
-                shape,
             );
         }
         self
@@ -229,7 +217,7 @@ impl Place<'_> {
     fn digits(&mut self) -> &mut Self {
         self.unread("fraction", "1.5", Code::WrongType, "");
         for written in ["1.0", "1e3", "1E0", "-0.0"] {
-            self.row("exponent", written, Code::WrongType, "", Cannot, true);
+            self.row("exponent", written, Code::WrongType, "", Cannot);
         }
         for number in ["-1", "-9223372036854775808"] {
             self.unread("negative", number, Code::OutOfRange, "");
@@ -247,27 +235,27 @@ impl Place<'_> {
 
     /// A whole number between bounds.
     pub(crate) fn number(&mut self, least: u64, most: u64) -> &mut Self {
-        self.whole().bounds(least, most, false)
+        self.whole().bounds(least, most)
     }
 
     pub(crate) fn number_or_null(&mut self, least: u64, most: u64) -> &mut Self {
-        self.whole_or_null().bounds(least, most, false)
+        self.whole_or_null().bounds(least, most)
     }
 
-    fn bounds(&mut self, least: u64, most: u64, short: bool) -> &mut Self {
+    fn bounds(&mut self, least: u64, most: u64) -> &mut Self {
         if least > 0 {
             self.bad("below", &(least - 1).to_string(), Code::OutOfRange, Refuses);
         }
         self.bad("above", &(most + 1).to_string(), Code::OutOfRange, Refuses);
         let largest = u64::MAX.to_string();
-        self.row("above", &largest, Code::OutOfRange, "", Refuses, short);
+        self.row("above", &largest, Code::OutOfRange, "", Refuses);
         self
     }
 
     /// The same where nothing above 32 bits is read.
     pub(crate) fn short(&mut self, least: u64, most: u64) -> &mut Self {
         self.unread("above", "4294967296", Code::OutOfRange, "");
-        self.whole().bounds(least, most, true)
+        self.whole().bounds(least, most)
     }
 
     /// Base64 that is none.
@@ -288,7 +276,7 @@ impl Place<'_> {
     /// What both a string and `{"base64":…}` can be. What the bytes break is an error of the place, not of its base64.
     fn text(&mut self, faults: &[(&str, Vec<u8>, Code, Schema, Schema)]) {
         self.types(&["string", "object"]);
-        self.object("{\"base64\":\"YQ==\"}", &["base64"], true);
+        self.object("{\"base64\":\"YQ==\"}", &["base64"]);
         for (fault, bytes, code, schema, _) in faults {
             let text = quoted(std::str::from_utf8(bytes).unwrap());
             self.bad(fault, &text, *code, *schema);

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 pub(crate) const HELP: &str = "\
 stdbox - run a command safely: one JSON job on stdin, one JSON report on stdout
 
-usage: stdbox [run] [OPTIONS]      run the job
-       stdbox check [OPTIONS]      check the job, run nothing
-       stdbox schema job|report    print the JSON Schema
+usage: stdbox [run] [OPTIONS]            run the job
+       stdbox check [OPTIONS]            check the job, run nothing
+       stdbox schema job|report|event    print the JSON Schema
        stdbox --version | --help
 
 options:
@@ -67,6 +67,7 @@ pub(crate) struct Options {
 
 const JOB_SCHEMA: &str = include_str!("../../../schema/job.json");
 const REPORT_SCHEMA: &str = include_str!("../../../schema/report.json");
+const EVENT_SCHEMA: &str = include_str!("../../../schema/event.json");
 
 /// Reads the arguments after the program's name; the error is a sentence for stderr.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -95,7 +96,8 @@ fn schema(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Stri
     match (which.as_bytes(), arguments.next()) {
         (b"job", None) => Ok(Command::Schema(JOB_SCHEMA)),
         (b"report", None) => Ok(Command::Schema(REPORT_SCHEMA)),
-        _ => Err("stdbox schema takes one word: job or report".into()),
+        (b"event", None) => Ok(Command::Schema(EVENT_SCHEMA)),
+        _ => Err("stdbox schema takes one word: job, report or event".into()),
     }
 }
 

@@ -16,6 +16,7 @@ mod oom;
 mod scratch;
 mod streams;
 mod supervise;
+mod sync;
 mod sys;
 mod userns;
 

@@ -59,17 +59,42 @@ pub(crate) fn check_descriptors(job: &Job) -> Result<(), Problem> {
             .map(|(i, number)| (*number, format!("/fds/{i}"))),
     );
     for (number, at) in wanted {
-        if let Err(errno) = fd::inherited_flags(number) {
-            return Err(Problem::at(
-                Code::BadDescriptor,
-                at,
-                format!("Descriptor {number} is not open in stdbox."),
-            )
-            .errno("fcntl", errno)
-            .hint("The program that starts stdbox must pass it on, without close-on-exec."));
+        inherited(number, at)?;
+    }
+    let Some(sync) = &job.sync else { return Ok(()) };
+    let directed = [
+        (
+            Some(sync.events),
+            "/sync/events_fd",
+            libc::O_WRONLY,
+            "write to",
+        ),
+        (
+            sync.control,
+            "/sync/control_fd",
+            libc::O_RDONLY,
+            "read from",
+        ),
+    ];
+    for (number, at, access, verb) in directed {
+        let Some(number) = number else { continue };
+        let flags = inherited(number, at.into())? & (libc::O_ACCMODE | libc::O_PATH);
+        if flags != access && flags != libc::O_RDWR {
+            let message = format!("Descriptor {number} is not open to {verb}.");
+            return Err(Problem::at(Code::BadDescriptor, at, message));
         }
     }
     Ok(())
+}
+
+/// The flags of a descriptor that the caller passed on.
+fn inherited(number: i32, at: String) -> Result<i32, Problem> {
+    fd::inherited_flags(number).map_err(|errno| {
+        let message = format!("Descriptor {number} is not open in stdbox.");
+        Problem::at(Code::BadDescriptor, at, message)
+            .errno("fcntl", errno)
+            .hint("The program that starts stdbox must pass it on, without close-on-exec.")
+    })
 }
 
 /// Opens everything. Files that are to be replaced are emptied only once all of them are open.

@@ -8,6 +8,7 @@ use crate::diagnose;
 use crate::identity::{self, Unmapped};
 use crate::oom;
 use crate::streams::{Source, Streams};
+use crate::sync::{Cancelled, Dialogue};
 use crate::sys::{alloc, fd, handover, process};
 use crate::userns::UserNamespace;
 use nix::errno::Errno;
@@ -20,6 +21,7 @@ use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
 use stdbox::plan::{IdMaps, MapWriter, Meter, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
+use stdbox::text::Text;
 use stdbox::wire::{self, Failure, Record, Rusage};
 
 /// How long init has for ending the rest and saying what was used, before it is killed itself.
@@ -123,6 +125,10 @@ struct Running<'a> {
     unmapped: Option<Box<Problem>>,
     /// The user namespace, where it has more ids than the caller's.
     namespace: Option<UserNamespace>,
+    /// The talk with the caller, if it wants one.
+    dialogue: Option<Dialogue>,
+    /// The caller left before it let the job's writes be looked at.
+    abandoned: bool,
     skipped: Vec<Failure>,
     garbled: bool,
     stop: Option<Stop>,
@@ -153,11 +159,11 @@ pub(crate) fn run(
         plan,
         facts,
         places,
-        leaf,
         stop_signals,
+        ..
     } = given;
     let started = process::now_ns();
-    let mut running = match start(job, plan, streams, leaf, stop_signals) {
+    let mut running = match start(&given, streams) {
         Ok(running) => running,
         Err(errno) => {
             let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
@@ -166,7 +172,7 @@ pub(crate) fn run(
     };
     *namespace = running.namespace.take();
     let mut buffer = vec![0; CHUNK];
-    while running.records.is_some() {
+    while running.records.is_some() || running.has_to_say() {
         running.turn(job, stop_signals, &mut buffer);
     }
     // Init is gone or going; with it goes all that is left of the container.
@@ -187,9 +193,13 @@ pub(crate) fn run(
     let ended = process::now_ns();
     let ready = running.ready_ns.unwrap_or(ended);
     let exited = running.exited.map_or(ended, |(_, at)| at);
-    timing.setup_ns = ready.saturating_sub(started);
+    let [before_ns, after_ns] = running
+        .dialogue
+        .as_ref()
+        .map_or([0; 2], Dialogue::paused_ns);
+    timing.setup_ns = ready.saturating_sub(started).saturating_sub(before_ns);
     timing.run_ns = exited.saturating_sub(ready);
-    timing.teardown_ns = ended.saturating_sub(exited);
+    timing.teardown_ns = ended.saturating_sub(exited).saturating_sub(after_ns);
     let mut outcome = running.judge(job, plan, facts, status, rusage);
     if let Some(left) = left {
         outcome.results = left.results;
@@ -199,19 +209,28 @@ pub(crate) fn run(
     outcome
 }
 
-fn start<'a>(
-    job: &Job,
-    plan: &Plan,
-    streams: Streams,
-    leaf: Option<&'a Leaf>,
-    stop_signals: &OwnedFd,
-) -> Result<Running<'a>, Errno> {
+fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> {
+    let &Given {
+        job,
+        plan,
+        facts,
+        leaf,
+        stop_signals,
+        ..
+    } = given;
     let (reader, writer) = fd::pipe()?;
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
     let handover = match &plan.written {
         Some(_) => Some(handover::pair().map(|(own, other)| (fd::owned(own), fd::owned(other)))?),
         None => None,
     };
+    let gate = match plan.sync {
+        Some(_) => Some(handover::pair().map(|(own, other)| (fd::owned(own), fd::owned(other)))?),
+        None => None,
+    };
+    if let Some((own, _)) = &gate {
+        handover::tell_senders(own.as_raw_fd())?;
+    }
     let Streams {
         child: ends,
         feed,
@@ -241,6 +260,9 @@ fn start<'a>(
         maps_written: maps_written
             .as_ref()
             .map_or([-1; 2], |ends| ends.each_ref().map(AsRawFd::as_raw_fd)),
+        gate: gate
+            .as_ref()
+            .map_or([-1; 2], |(own, other)| [other.as_raw_fd(), own.as_raw_fd()]),
         handover: handover.as_ref().map_or(-1, |(_, other)| other.as_raw_fd()),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         stdin: source,
@@ -261,16 +283,15 @@ fn start<'a>(
         0
     };
     // A view of the control groups that begins at the job's own is for whoever is in it.
-    let view = match leaf {
-        Some(_) => 0,
-        None => libc::CLONE_NEWCGROUP,
+    let view = if plan.own_group() {
+        0
+    } else {
+        libc::CLONE_NEWCGROUP
     };
     let namespaces = process::NAMESPACES | network | view;
     let (init, pidfd) = match process::clone(namespaces) {
         // A container around this one may have no more control group namespaces; then its own is this one's too.
-        Err(Errno::ENOSPC) if leaf.is_none() => {
-            process::clone(namespaces & !libc::CLONE_NEWCGROUP)?
-        }
+        Err(Errno::ENOSPC) if view != 0 => process::clone(namespaces & !libc::CLONE_NEWCGROUP)?,
         made => made?,
     };
     if init == 0 {
@@ -302,6 +323,12 @@ fn start<'a>(
         failed: None,
         unmapped: None,
         namespace: None,
+        dialogue: plan.sync.zip(gate).map(|(sync, (own, _))| {
+            let scratch = facts.disk_scratch.as_ref();
+            let scratch = scratch.map(|(path, _)| Text::from(path.bytes()));
+            Dialogue::new(sync, own, init, scratch)
+        }),
+        abandoned: false,
         skipped: Vec::new(),
         garbled: false,
         stop: None,
@@ -342,7 +369,12 @@ impl Running<'_> {
                 .map(AsRawFd::as_raw_fd)
         };
         let forks = self.leaf.and_then(Leaf::forks);
+        let dialogue = self.dialogue.as_ref();
+        let [gate, events, control] = dialogue.map_or([wait(None, 0); 3], Dialogue::waits);
         let mut fds = [
+            gate,
+            events,
+            control,
             wait(self.records.as_ref(), POLLIN),
             wait(Some(stop_signals), POLLIN),
             wait(self.feed.as_ref().map(|(to, ..)| to), POLLOUT),
@@ -371,8 +403,17 @@ impl Running<'_> {
         if fd::poll(&mut fds, timeout).is_err() {
             return;
         }
-        let [records, signals, feed, forks, out, err] =
-            fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR) != 0);
+        let [
+            gate,
+            events,
+            control,
+            records,
+            signals,
+            feed,
+            forks,
+            out,
+            err,
+        ] = fds.map(|fd| fd.revents & (POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR) != 0);
         if out || err {
             for (capture, ready) in [(&mut self.stdout, out), (&mut self.stderr, err)] {
                 if let (Some(capture), true) = (capture, ready) {
@@ -383,13 +424,23 @@ impl Running<'_> {
         if feed {
             self.write_feed();
         }
+        if let Some(dialogue) = &mut self.dialogue {
+            let turned = dialogue.turn([gate, events, control]);
+            if dialogue.is_ready() {
+                // Who wrote to its standard input is there; what is waited for now is the caller.
+                self.awaiting_ns = None;
+            }
+            if let Err(Cancelled) = turned {
+                self.cancel(job);
+            }
+        }
         if records {
             self.read_record(job);
         }
         if signals {
             // Its content is of no interest, but it must be taken out.
             let _taken = fd::read(stop_signals.as_raw_fd(), buffer);
-            self.end(Stop::Cancelled, job);
+            self.cancel(job);
         }
         // Output may be read before the record that the target runs.
         if self.ready_ns.is_some() && self.output_exceeded(job) {
@@ -451,6 +502,9 @@ impl Running<'_> {
     }
 
     fn deadline(&self, job: &Job) -> Option<u64> {
+        if self.exited.is_some() {
+            return None;
+        }
         match self.pressure {
             Pressure::None => {
                 let since = self.ready_ns.or(self.awaiting_ns);
@@ -464,7 +518,7 @@ impl Running<'_> {
 
     fn check_time(&mut self, job: &Job) {
         let now = process::now_ns();
-        if self.exited.is_some() || self.deadline(job).is_none_or(|deadline| now < deadline) {
+        if self.deadline(job).is_none_or(|deadline| now < deadline) {
             return;
         }
         match self.pressure {
@@ -473,6 +527,26 @@ impl Running<'_> {
                 self.press(child::init::END_NOW, Pressure::Ending(now + LAST_WORDS_NS))
             }
             Pressure::Ending(_) | Pressure::Killed => self.press(libc::SIGKILL, Pressure::Killed),
+        }
+    }
+
+    /// Whether the caller does not know all events yet. A caller that leaves, or does not read while stdbox is told to stop, is
+    /// not waited for.
+    fn has_to_say(&self) -> bool {
+        self.stop != Some(Stop::Cancelled)
+            && self.dialogue.as_ref().is_some_and(Dialogue::has_to_say)
+    }
+
+    /// Ends the job, or the caller's look at what is left of it, because stdbox was told to stop.
+    fn cancel(&mut self, job: &Job) {
+        if self.dialogue.as_mut().is_some_and(Dialogue::cancel) {
+            self.stop.get_or_insert(Stop::Cancelled);
+            self.abandoned = true;
+        } else {
+            self.end(Stop::Cancelled, job);
+        }
+        if let (None, Some(dialogue)) = (&self.records, &mut self.dialogue) {
+            dialogue.fall_silent();
         }
     }
 
@@ -554,6 +628,14 @@ impl Running<'_> {
                     },
                     at_ns,
                 ));
+                let stay = self.stop != Some(Stop::Cancelled);
+                let told = self
+                    .dialogue
+                    .as_mut()
+                    .map(|d| d.exited(status, rusage, stay));
+                if let Some(Err(Cancelled)) = told {
+                    self.cancel(job);
+                }
             }
             Record::Garbled => self.garbled = true,
         }
@@ -571,6 +653,10 @@ impl Running<'_> {
         let (written, handover) = (plan.written.as_ref()?, self.handover.take()?);
         if self.ready_ns.is_none() || self.failed.is_some() {
             return None;
+        }
+        if self.abandoned {
+            let why = "the job was cancelled before it could be looked at";
+            return Some(collect::lost(job, why));
         }
         let Ok(sent) = handover::receive(handover.as_raw_fd(), written.slots.len()) else {
             let why = "the container ended before it could be looked at";
@@ -638,6 +724,9 @@ impl Running<'_> {
         if self.stop.is_none() {
             self.stop = self.exceeded(job).map(Stop::Limit);
         }
+        outcome
+            .warnings
+            .extend(self.dialogue.as_ref().and_then(Dialogue::notice));
         outcome.stdout = self.stdout.map(|capture| capture.captured);
         outcome.stderr = self.stderr.map(|capture| capture.captured);
         if self.ready_ns.is_some() && self.exited.is_none() && init_status == libc::SIGKILL {

@@ -12,27 +12,36 @@ use stdbox::wire::Record;
 /// The signal by which the parent asks for the end of everything but init, so that it still learns what was used.
 pub(crate) const END_NOW: i32 = 63;
 
-/// Waits for the target. Of its descriptors beside the records, it keeps where the meter looks, and the scratch space. It never
-/// returns; when it ends, the kernel kills all that is left in the pid namespace.
-pub(super) fn run(image: &Image, target: i32, kept: [i32; 2], mut meter: Option<Meter<'_>>) -> ! {
-    let [processes, scratch] = kept;
-    let mut kept = [image.records, processes, scratch];
-    kept.sort_unstable();
+/// What init keeps beside the records; -1 stands for no descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Where the meter looks.
+    pub(super) processes: i32,
+    /// The scratch space.
+    pub(super) scratch: i32,
+    /// Where the parent says that the container may go, if it wants to.
+    pub(super) gate: i32,
+}
+
+/// Waits for the target. It never returns; when it ends, the kernel kills all that is left in the pid namespace.
+pub(super) fn run(image: &Image, target: i32, kept: Kept, mut meter: Option<Meter<'_>>) -> ! {
+    let mut open = [image.records, kept.processes, kept.scratch, kept.gate];
+    open.sort_unstable();
     let mut first = 0;
-    for keep in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
+    for keep in open.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
         // What cannot be closed would only be open for longer.
         let _unsupported = fd::close_range(first, keep.saturating_sub(1));
         first = keep + 1;
     }
     let _unsupported = fd::close_range(first, u32::MAX);
-    // It has none already, but for an init that stands outside the target's own pid namespace.
+    // Where there is but one id, and no view of the control groups for the target, it has none already.
     if process::limit_capabilities(Capabilities::default()).is_err() {
         process::exit(1);
     }
     loop {
         let idle_ns = meter.as_ref().and_then(Meter::idle_ns);
         match process::wait_signal(idle_ns) {
-            Ok((libc::SIGCHLD, _)) | Err(Errno::EINTR) => reap(image, target, scratch, &mut meter),
+            Ok((libc::SIGCHLD, _)) | Err(Errno::EINTR) => reap(image, target, kept, &mut meter),
             Ok((_, false)) | Err(Errno::EAGAIN) => {}
             Ok((END_NOW, true)) => process::kill(-1, libc::SIGKILL),
             Ok((signal, true)) => process::kill(target, signal),
@@ -49,12 +58,12 @@ fn check(image: &Image, meter: &mut Option<Meter<'_>>) {
     }
 }
 
-fn reap(image: &Image, target: i32, scratch: i32, meter: &mut Option<Meter<'_>>) {
+fn reap(image: &Image, target: i32, kept: Kept, meter: &mut Option<Meter<'_>>) {
     loop {
         match process::wait(-1) {
             Ok(Some((pid, status, rusage))) if pid == target => {
                 let at_ns = process::now_ns();
-                let scratch_bytes = fd::statfs(scratch).map_or(0, |(_, used)| used);
+                let scratch_bytes = fd::statfs(kept.scratch).map_or(0, |(_, used)| used);
                 let job_cpu_ns = match meter.as_mut().map(Meter::used_ns) {
                     None => 0,
                     Some(Ok(used_ns)) => used_ns,
@@ -67,12 +76,33 @@ fn reap(image: &Image, target: i32, scratch: i32, meter: &mut Option<Meter<'_>>)
                     scratch_bytes,
                     job_cpu_ns,
                 };
+                if kept.gate >= 0 && leave_alone().is_err() {
+                    process::exit(1);
+                }
                 let _parent_gone = say(image, record);
+                if kept.gate >= 0 {
+                    // However this ends, there is nothing left to wait for.
+                    let _go = fd::read(kept.gate, &mut [0]);
+                }
                 process::exit(0);
             }
             Ok(Some(_)) | Err(Errno::EINTR) => check(image, meter),
             Ok(None) | Err(Errno::ECHILD) => return,
             Err(_) => process::exit(1),
+        }
+    }
+}
+
+/// Ends all that is left of the job, also what has taken other ids: whoever made a user namespace has power over the processes in
+/// it (user_namespaces(7)). Then opens the container to the caller's eyes: what can be dumped can be looked into, by
+/// proc(5), "/proc/[pid]/root", and no process of the job may ever do that.
+fn leave_alone() -> Result<(), Errno> {
+    process::kill(-1, libc::SIGKILL);
+    loop {
+        match process::wait_for_any() {
+            Ok(()) | Err(Errno::EINTR) => {}
+            Err(Errno::ECHILD) => return process::set_dumpable(),
+            Err(errno) => return Err(errno),
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Image {
     pub(crate) maps_written: [i32; 2],
     /// Where the file systems that hold the job's writes are sent, if the parent wants them; else -1.
     pub(crate) handover: i32,
+    /// Where the target waits for the caller, and the parent's end of that; -1 where nobody is waited for.
+    pub(crate) gate: [i32; 2],
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// What is still to be done about standard input.
@@ -101,6 +103,8 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // If the parent died before the second of these calls, the pipe has no reader left: `Ready` cannot be said, and the
     // target does not start.
     fd::close(image.parents_end);
+    let [gate, parents_gate] = image.gate;
+    fd::close(parents_gate);
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
     process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
@@ -113,10 +117,12 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
         write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
     }
-    if image.leaf.is_some() {
-        allow_one_cgroup_namespace()?;
+    if plan.own_group() {
+        // The one in which the target sees its own group as the root. With another one the job could mount the hierarchy anew,
+        // where the files of its limits would be its user's to write.
+        limit_cgroup_namespaces(b"1", plan.leaf.is_some())?;
     } else if plan.closed_cgroups {
-        close_cgroups()?;
+        limit_cgroup_namespaces(b"0", false)?;
     }
     if plan.own_keyring {
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
@@ -144,14 +150,15 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         build(plan, image, slots)?;
         // They are the target's in namespaces of its own. Init keeps its capabilities until then, since a map of id 0 takes
         // one of them.
-        match image.leaf {
-            Some(_) => 0,
-            None => target::namespaces(plan),
+        if plan.own_group() {
+            0
+        } else {
+            target::namespaces(plan)
         }
     } else if plan.init {
         build(plan, image, slots)?;
-        // With a leaf, the target needs a capability for its view of it.
-        if image.leaf.is_none() {
+        // With a group of its own, the target needs a capability for its view of it.
+        if !plan.own_group() {
             target::drop_privileges(Capabilities::default())?;
         }
         0
@@ -174,18 +181,16 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // filter it may not be allowed to say it.
     let mut failure = None;
     let mut target = || {
-        let viewed = match image.leaf {
-            Some(_) => target::own_view(plan),
-            None => Ok(()),
+        let privileges = match (&plan.kept, plan.init) {
+            (Some(kept), _) => target::keep_privileges(plan, image, kept, scribe),
+            (None, true) if !plan.own_group() => Ok(()),
+            (None, true) => target::put_aside(),
+            (None, false) => build(plan, image, slots).and_then(|()| match plan.own_group() {
+                true => target::put_aside(),
+                false => target::drop_privileges(Capabilities::default()),
+            }),
         };
-        let built = viewed.and_then(|()| match (&plan.kept, plan.init) {
-            (Some(kept), _) => target::keep_privileges(plan, kept, scribe),
-            (None, true) if image.leaf.is_none() => Ok(()),
-            (None, true) => target::drop_privileges(Capabilities::default()),
-            (None, false) => build(plan, image, slots)
-                .and_then(|()| target::drop_privileges(Capabilities::default())),
-        });
-        let Err(found) = built.and_then(|()| target::run(plan, image, umask));
+        let Err(found) = privileges.and_then(|()| target::run(plan, image, umask));
         failure = Some(found);
         process::leave()
     };
@@ -203,7 +208,12 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         return Err(failure);
     }
     let meter = Meter::new(plan.meter, processes, image);
-    let kept = [processes, if plan.init { scratch } else { -1 }];
+    let hold = plan.sync.is_some_and(|sync| sync.after_exit);
+    let kept = init::Kept {
+        processes,
+        scratch: if plan.init { scratch } else { -1 },
+        gate: if hold { gate } else { -1 },
+    };
     init::run(image, pid, kept, meter)
 }
 
@@ -311,27 +321,17 @@ fn protect(image: &Image, path: &CStr) -> Done {
     Ok(())
 }
 
-/// No more control group namespaces below this user namespace: namespaces(7), "The /proc/sys/user directory". Where these
-/// settings are read-only, an outer container has done it.
-fn close_cgroups() -> Done {
+/// So many more control group namespaces below this user namespace: namespaces(7), "The /proc/sys/user directory". Where these
+/// settings are read-only, an outer container has allowed none.
+fn limit_cgroup_namespaces(number: &[u8], needed: bool) -> Done {
+    let failed = |call| fault(Phase::Cgroup, 1, call);
     let path = c"/proc/sys/user/max_cgroup_namespaces";
     let file = match fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0) {
         Ok(file) => file,
-        Err(Errno::EROFS | Errno::ENOENT) => return Ok(()),
-        Err(errno) => return Err(fault(Phase::Init, 0, Call::Open)(errno)),
+        Err(Errno::EROFS | Errno::ENOENT) if !needed => return Ok(()),
+        Err(errno) => return Err(failed(Call::Open)(errno)),
     };
-    let written = fd::write_all(file, b"0").map_err(fault(Phase::Init, 0, Call::Write));
-    fd::close(file);
-    written
-}
-
-/// One control group namespace below this user namespace: the one in which the target sees its own group as the root. With
-/// another one the job could mount the hierarchy anew, where the files of its limits would be its user's to write.
-fn allow_one_cgroup_namespace() -> Done {
-    let failed = |call| fault(Phase::Cgroup, 1, call);
-    let path = c"/proc/sys/user/max_cgroup_namespaces";
-    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(failed(Call::Open))?;
-    let written = fd::write_all(file, b"1").map_err(failed(Call::Write));
+    let written = fd::write_all(file, number).map_err(failed(Call::Write));
     fd::close(file);
     written
 }

@@ -1,11 +1,12 @@
 //! The target's process, from its birth to `execve`. Ring 2.
 //!
 //! It shares init's memory, and init waits, until `execve` gives it a memory of its own; so nothing is copied for it. The
-//! capabilities are gone before it is born, and the filter comes last, so that it need not allow what only stdbox does.
+//! capabilities are gone before it is born, but for the one that its view of the control groups takes; and the filter comes
+//! last, so that it need not allow what only stdbox does.
 
 use super::scribe::Scribe;
 use super::{Done, Image, fault, loopback, say, write_id_maps};
-use crate::sys::{fd, process};
+use crate::sys::{fd, handover, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
@@ -37,6 +38,13 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
     process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
     process::umask(umask);
     process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;
+    if plan.own_group() && plan.kept.is_none() {
+        await_caller(image)?;
+        let failed = |call| fault(Phase::Capabilities, 0, call);
+        process::take_up(Capabilities::SYS_ADMIN).map_err(failed(Call::CapSet))?;
+        own_view(plan)?;
+        process::limit_capabilities(Capabilities::default()).map_err(failed(Call::CapSet))?;
+    }
     // Without a parent to read it, the target must not run: it would have nobody to end it.
     say(
         image,
@@ -55,9 +63,18 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
 /// Gives up every capability but these, and every way to get one back. Where none is kept, init does it before there is a
 /// target, so that no process of the container has any while the target runs.
 pub(super) fn drop_privileges(kept: Capabilities) -> Done {
-    drop_others(kept, process::Setuid::Nothing)
+    drop_others(kept, process::Setuid::Nothing)?;
+    process::limit_capabilities(kept).map_err(fault(Phase::Capabilities, 0, Call::CapSet))
 }
 
+/// Gives up every capability but the one for a view of the control groups, which no call can use until it is taken up, and every
+/// way to get one back.
+pub(super) fn put_aside() -> Done {
+    drop_others(Capabilities::default(), process::Setuid::Nothing)?;
+    process::put_aside(Capabilities::SYS_ADMIN).map_err(fault(Phase::Capabilities, 0, Call::CapSet))
+}
+
+/// All of it but the last step, which takes them out of the permitted set.
 fn drop_others(kept: Capabilities, setuid: process::Setuid) -> Done {
     let failed = |call| fault(Phase::Capabilities, 0, call);
     process::empty_bounding_set(kept).map_err(failed(Call::PrCtl))?;
@@ -65,7 +82,6 @@ fn drop_others(kept: Capabilities, setuid: process::Setuid) -> Done {
         process::raise_ambient(kept).map_err(failed(Call::CapSet))?;
     }
     process::lock_securebits(setuid).map_err(failed(Call::PrCtl))?;
-    process::limit_capabilities(kept).map_err(failed(Call::CapSet))?;
     process::set_no_new_privileges().map_err(failed(Call::PrCtl))
 }
 
@@ -79,18 +95,43 @@ pub(super) fn namespaces(plan: &Plan) -> i32 {
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | network
 }
 
-/// Makes the target's own control group the root of what it sees of them; where it keeps capabilities, then also the
-/// namespaces for them, in which it has no power over that view.
-pub(super) fn own_view(plan: &Plan) -> Done {
-    process::unshare(libc::CLONE_NEWCGROUP).map_err(fault(Phase::Cgroup, 2, Call::Unshare))?;
-    if plan.kept.is_some() {
-        process::unshare(namespaces(plan)).map_err(fault(Phase::Fork, 0, Call::Unshare))?;
+/// Makes the target's own control group the root of what it sees of them.
+fn own_view(plan: &Plan) -> Done {
+    match process::unshare(libc::CLONE_NEWCGROUP) {
+        // A container around this one may have no more of these namespaces; then its own is this one's too.
+        Err(Errno::ENOSPC) if plan.leaf.is_none() => Ok(()),
+        done => done.map_err(fault(Phase::Cgroup, 2, Call::Unshare)),
     }
-    Ok(())
 }
 
-/// Keeps capabilities in these namespaces.
-pub(super) fn keep_privileges(plan: &Plan, kept: &Kept, scribe: Option<Scribe>) -> Done {
+/// Tells the parent that the target is there, and waits until it may go on.
+fn await_caller(image: &Image) -> Done {
+    let [gate, _] = image.gate;
+    if gate < 0 {
+        return Ok(());
+    }
+    // One place without a descriptor.
+    handover::send(gate, &[-1]).map_err(fault(Phase::Sync, 0, Call::SendMsg))?;
+    match fd::read(gate, &mut [0]) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(fault(Phase::Sync, 0, Call::Read)(Errno::EPIPE)),
+        Err(errno) => Err(fault(Phase::Sync, 0, Call::Read)(errno)),
+    }
+}
+
+/// Keeps capabilities in namespaces for them. Where the target gets a view of the control groups, that comes first: over one
+/// that came later they would give power.
+pub(super) fn keep_privileges(
+    plan: &Plan,
+    image: &Image,
+    kept: &Kept,
+    scribe: Option<Scribe>,
+) -> Done {
+    if plan.own_group() {
+        await_caller(image)?;
+        own_view(plan)?;
+        process::unshare(namespaces(plan)).map_err(fault(Phase::Fork, 0, Call::Unshare))?;
+    }
     // The memory is shared with init, whose files are its owner's too until the maps are written; nobody else is there yet.
     process::set_dumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
     let written = match scribe {
@@ -102,13 +143,16 @@ pub(super) fn keep_privileges(plan: &Plan, kept: &Kept, scribe: Option<Scribe>) 
     if plan.own_network {
         loopback()?;
     }
-    drop_others(
-        kept.capabilities,
-        match scribe {
-            Some(_) => process::Setuid::DropsCapabilities,
-            None => process::Setuid::Nothing,
-        },
-    )
+    let setuid = match scribe {
+        Some(_) => process::Setuid::DropsCapabilities,
+        None => process::Setuid::Nothing,
+    };
+    drop_others(kept.capabilities, setuid)?;
+    process::limit_capabilities(kept.capabilities).map_err(fault(
+        Phase::Capabilities,
+        0,
+        Call::CapSet,
+    ))
 }
 
 const fn resource(limit: Rlimit) -> u32 {
@@ -142,17 +186,22 @@ fn descriptors(plan: &Plan, image: &Image) -> Done {
     }
     // Closed now, not only by `execve`: the working directory and the program are looked up before that, and their paths
     // may lead through /proc/self/fd to any descriptor that is still open.
-    let records = image.records.unsigned_abs();
-    let close = |first: u32, last: u32| {
-        let failed = fault(Phase::Descriptors, last, Call::CloseRange);
-        if (first..=last).contains(&records) {
-            // The one that says what fails is close-on-exec.
-            fd::close_range(first, records - 1)
-                .and_then(|()| fd::close_range(records + 1, last))
-                .map_err(failed)
-        } else {
-            fd::close_range(first, last).map_err(failed)
+    let [gate, _] = image.gate;
+    let mut ours = [image.records, gate];
+    ours.sort_unstable();
+    let close = |mut first: u32, last: u32| {
+        // The one that says what fails, and the one where the caller is waited for, are close-on-exec.
+        for own in ours.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
+            if (first..=last).contains(&own) {
+                fd::close_range(first, own.saturating_sub(1)).map_err(fault(
+                    Phase::Descriptors,
+                    last,
+                    Call::CloseRange,
+                ))?;
+                first = own + 1;
+            }
         }
+        fd::close_range(first, last).map_err(fault(Phase::Descriptors, last, Call::CloseRange))
     };
     let mut first = 3;
     for &kept in &plan.fds {

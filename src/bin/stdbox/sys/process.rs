@@ -350,7 +350,24 @@ pub(crate) fn empty_bounding_set(kept: Capabilities) -> Result<(), Errno> {
 /// # References
 /// capset(2)
 pub(crate) fn limit_capabilities(kept: Capabilities) -> Result<(), Errno> {
-    set_capabilities(kept, kept)
+    set_capabilities(kept, kept, kept)
+}
+
+/// Puts these aside, all others are gone: no call can use them until they are taken up.
+///
+/// # References
+/// capset(2), capabilities(7), "Thread capability sets"
+pub(crate) fn put_aside(kept: Capabilities) -> Result<(), Errno> {
+    let none = Capabilities::default();
+    set_capabilities(none, kept, none)
+}
+
+/// Takes up capabilities that were put aside.
+///
+/// # References
+/// capset(2)
+pub(crate) fn take_up(kept: Capabilities) -> Result<(), Errno> {
+    set_capabilities(kept, kept, Capabilities::default())
 }
 
 /// Lets `execve` pass these on to a program that has none of its own.
@@ -360,7 +377,8 @@ pub(crate) fn limit_capabilities(kept: Capabilities) -> Result<(), Errno> {
 pub(crate) fn raise_ambient(kept: Capabilities) -> Result<(), Errno> {
     // CAP_SETPCAP is still needed, for the securebits.
     const SETPCAP: Capabilities = Capabilities::SETPCAP;
-    set_capabilities(kept.with(SETPCAP), kept)?;
+    let permitted = kept.with(SETPCAP);
+    set_capabilities(permitted, permitted, kept)?;
     for capability in (0..64).filter(|number| kept.bits() >> number & 1 == 1) {
         prctl(
             libc::PR_CAP_AMBIENT,
@@ -371,13 +389,17 @@ pub(crate) fn raise_ambient(kept: Capabilities) -> Result<(), Errno> {
     Ok(())
 }
 
-fn set_capabilities(permitted: Capabilities, inheritable: Capabilities) -> Result<(), Errno> {
+fn set_capabilities(
+    effective: Capabilities,
+    permitted: Capabilities,
+    inheritable: Capabilities,
+) -> Result<(), Errno> {
     // _LINUX_CAPABILITY_VERSION_3 and pid 0, this thread; then the effective, permitted and inheritable set, first their low
     // 32 bits.
     let header: [u32; 2] = [0x2008_0522, 0];
     let halves = |set: Capabilities| [set.bits() & 0xffff_ffff, set.bits() >> 32];
-    let [[low, high], [inheritable_low, inheritable_high]] = [permitted, inheritable].map(halves);
-    let data = [low, low, inheritable_low, high, high, inheritable_high];
+    let [[e, high_e], [p, high_p], [i, high_i]] = [effective, permitted, inheritable].map(halves);
+    let data = [e, p, i, high_e, high_p, high_i];
     let data = data.map(|half| u32::try_from(half).unwrap_or(0));
     // SAFETY: both arrays have the layout and size that version 3 asks for.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
@@ -657,6 +679,15 @@ pub(crate) fn wait(pid: c_int) -> Result<Option<(c_int, c_int, Rusage)>, Errno> 
         involuntary_switches: count(usage.ru_nivcsw),
     };
     Ok(Some((c_int::try_from(ended).unwrap_or(-1), status, rusage)))
+}
+
+/// Waits until some child has ended.
+///
+/// # References
+/// waitpid(2)
+pub(crate) fn wait_for_any() -> Result<(), Errno> {
+    // SAFETY: the status is not asked for.
+    check(unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) }.into()).map(drop)
 }
 
 /// Installs a filter. With SECCOMP_FILTER_FLAG_SPEC_ALLOW the target is not slowed by speculation barriers.
