@@ -353,14 +353,16 @@ class _Process:
                 self.ended: "concurrent.futures.Future[_End]" = concurrent.futures.Future()
                 # From here on nobody can cancel the future itself: what it stands for goes on.
                 self.ended.set_running_or_notify_cancel()
-                files = (_copy(report), _copy(complaint))
-                threading.Thread(target=self._watch, args=files, name="stdbox", daemon=True).start()
+                self._files = (_copy(report), _copy(complaint))
+                threading.Thread(target=self._watch, name="stdbox", daemon=True).start()
             except BaseException:
                 self._child.kill()
-                self._child.wait()
+                self._child.communicate()
+                for file in getattr(self, "_files", ()):
+                    file.close()
                 raise
 
-    def _watch(self, report: BinaryIO, complaint: BinaryIO) -> None:
+    def _watch(self) -> None:
         try:
             # Without reaping: the number must stay this process's while a signal may be sent to it.
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -369,10 +371,12 @@ class _Process:
             pass
         with self._lock:
             status = self._child.wait()
-        with report, complaint:
-            report.seek(0)
-            complaint.seek(0)
-            self.ended.set_result(_End(status, report.read(), complaint.read()))
+        texts = []
+        for file in self._files:
+            with file:
+                file.seek(0)
+                texts.append(file.read())
+        self.ended.set_result(_End(status, texts[0], texts[1]))
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, if the process has not ended."""
