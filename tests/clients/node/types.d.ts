@@ -73,6 +73,9 @@ export interface JobStdinText {
    * This text as UTF-8, then end of file. NUL characters are allowed, nothing is added.
    */
   text: string;
+  base64?: never;
+  file?: never;
+  fd?: never;
 }
 
 export interface JobStdinBase64 {
@@ -80,6 +83,9 @@ export interface JobStdinBase64 {
    * These bytes, then end of file; anything but proper base64 is refused as bad-base64.
    */
   base64: Base64Text;
+  text?: never;
+  file?: never;
+  fd?: never;
 }
 
 export interface JobStdinFile {
@@ -91,6 +97,9 @@ export interface JobStdinFile {
    * file-refused.
    */
   file: Path;
+  text?: never;
+  base64?: never;
+  fd?: never;
 }
 
 /**
@@ -106,6 +115,9 @@ export interface JobStdinFd {
    * or the report is a contradiction.
    */
   fd: Descriptor;
+  text?: never;
+  base64?: never;
+  file?: never;
 }
 
 /**
@@ -124,6 +136,9 @@ export interface Capture {
    * Put the output into the report, as text where it is valid UTF-8, else in base64.
    */
   capture: CaptureOptions;
+  file?: never;
+  append?: never;
+  fd?: never;
 }
 
 export interface OutputFile {
@@ -138,6 +153,8 @@ export interface OutputFile {
    * true: write at the end of the file. false: empty the file first.
    */
   append?: boolean;
+  capture?: never;
+  fd?: never;
 }
 
 export interface OutputDescriptor {
@@ -146,6 +163,9 @@ export interface OutputDescriptor {
    * as bad-descriptor, one that stdbox itself uses for the job or the report is a contradiction.
    */
   fd: Descriptor;
+  capture?: never;
+  file?: never;
+  append?: never;
 }
 
 /**
@@ -194,6 +214,13 @@ export interface MountBind {
    * uncover what lies beneath.
    */
   recursive?: boolean;
+  size_bytes?: never;
+  inodes?: never;
+  mode?: never;
+  to?: never;
+  lower?: never;
+  upper?: never;
+  work?: never;
 }
 
 /**
@@ -229,6 +256,13 @@ export interface MountTmpfs {
    * Permission bits of its root directory.
    */
   mode?: Permissions;
+  source?: never;
+  read_only?: never;
+  recursive?: never;
+  to?: never;
+  lower?: never;
+  upper?: never;
+  work?: never;
 }
 
 export interface MountFileText {
@@ -248,6 +282,7 @@ export interface MountFileText {
    * Permission bits of the file.
    */
   mode?: Permissions;
+  base64?: never;
 }
 
 export interface MountFileBase64 {
@@ -267,6 +302,7 @@ export interface MountFileBase64 {
    * Permission bits of the file.
    */
   mode?: Permissions;
+  text?: never;
 }
 
 export type MountFile = MountFileText | MountFileBase64;
@@ -286,6 +322,15 @@ export interface MountSymlink {
    * (symlink(7)).
    */
   to: Path;
+  source?: never;
+  read_only?: never;
+  recursive?: never;
+  size_bytes?: never;
+  inodes?: never;
+  mode?: never;
+  lower?: never;
+  upper?: never;
+  work?: never;
 }
 
 export interface MountOverlay {
@@ -310,6 +355,13 @@ export interface MountOverlay {
    * Empty directory on the same file system as `upper`, for the kernel's own use.
    */
   work: Path;
+  source?: never;
+  read_only?: never;
+  recursive?: never;
+  size_bytes?: never;
+  inodes?: never;
+  mode?: never;
+  to?: never;
 }
 
 export interface MountMqueue {
@@ -321,6 +373,16 @@ export interface MountMqueue {
    * Place in the container.
    */
   target: AbsolutePath;
+  source?: never;
+  read_only?: never;
+  recursive?: never;
+  size_bytes?: never;
+  inodes?: never;
+  mode?: never;
+  to?: never;
+  lower?: never;
+  upper?: never;
+  work?: never;
 }
 
 /**
@@ -347,6 +409,7 @@ export interface ScratchMemory {
    * scratch-refused.
    */
   numa_nodes?: readonly number[];
+  directory?: never;
 }
 
 export interface JobScratchDirectory {
@@ -357,6 +420,9 @@ export interface JobScratchDirectory {
    * scratch-refused.
    */
   directory: AbsolutePath;
+  size_bytes?: never;
+  inodes?: never;
+  numa_nodes?: never;
 }
 
 /**
@@ -751,6 +817,8 @@ export interface JobSeccompOci {
    * either (ENOSYS). Unknown system call names are skipped and listed in a warning.
    */
   oci: OciSeccomp;
+  default_action?: never;
+  rules?: never;
 }
 
 export interface SeccompActionErrno {
@@ -816,6 +884,7 @@ export interface SeccompFilter {
    * takes its flags from behind a pointer.
    */
   rules: readonly SeccompRule[];
+  oci?: never;
 }
 
 /**

@@ -108,7 +108,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Array:
-    """A list; what a caller writes may be a tuple too, and a list of nothing but strings where strings may stand."""
+    """A list; what a caller writes may be a tuple too."""
 
     item: Type
     given: bool
@@ -162,6 +162,8 @@ class Struct:
     text: str
     fields: tuple[Field, ...]
     variant: bool
+    # Fields of those that may stand in its place.
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ class Reader:
             if kind is None and key in schema:
                 self.only(schema, at, {key})
                 places = ((one, f"{at}/{key}/{i}") for i, one in enumerate(schema[key]))
-                return either(self.type(one, place, name + self.label(one)) for one, place in places)
+                return self.apart(either(self.type(one, place, name + self.label(one)) for one, place in places))
         if kind is None and "allOf" in schema:
             self.only(schema, at, {"allOf"})
             typed = [i for i, one in enumerate(schema["allOf"]) if set(one) - CONSTRAINTS]
@@ -305,7 +307,7 @@ class Reader:
             if self.resolve(self.type(first, place, name + "Item")) != self.resolve(item):
                 raise Unknown(f"{place}: is of another type than the other items")
         parts = self.resolve(item)
-        return Array(item, self.title == "job", isinstance(parts, Either) and STRING in parts.members)
+        return Array(item, self.title == "job", STRING in (parts.members if isinstance(parts, Either) else (parts,)))
 
     def object(self, schema: Schema, at: str, name: str) -> Type:
         more = schema.get("additionalProperties")
@@ -365,8 +367,20 @@ class Reader:
                     fields.append(field)
             struct = Struct(name + camel(key), self.text(schema), tuple(fields), True)
             names.append(self.declare(struct, at))
-        self.declare(Alias(name, self.text(schema), Either(tuple(names))), at)
+        self.declare(Alias(name, self.text(schema), self.apart(Either(tuple(names)))), at)
         return Name(name)
+
+    def apart(self, kind: Type) -> Type:
+        """Notes in the objects of a union what each must not have; to TypeScript an object of two of them at once is one."""
+        members = kind.members if isinstance(kind, Either) else ()
+        found = [self.declarations[member.name] for member in members if isinstance(member, Name)]
+        structs = [declared for declared in found if isinstance(declared, Struct)]
+        keys = {field.name: None for struct in structs for field in struct.fields}
+        for struct in structs if self.title == "job" else []:
+            own = {field.name for field in struct.fields}
+            others = {key: None for key in (*struct.others, *keys) if key not in own}
+            self.declarations[struct.name] = replace(struct, others=tuple(others))
+        return kind
 
     def declare(self, declaration: Declaration, at: str) -> Name:
         old = self.declarations.setdefault(declaration.name, declaration)
@@ -390,7 +404,7 @@ def same(one: Declaration, other: Declaration) -> bool:
         if isinstance(declaration, Alias):
             return replace(declaration, text="")
         fields = tuple(replace(field, text="") for field in declaration.fields)
-        return replace(declaration, text="", fields=fields)
+        return replace(declaration, text="", fields=fields, others=())
 
     return bare(one) == bare(other)
 
@@ -408,12 +422,23 @@ class Python:
 
     HEAD = '''"""The types of jobs and reports. Written by tests/clients/types/generate.py out of schema/: change those."""
 
-from typing import Dict, List, Literal, Mapping, Tuple, TypedDict, TypeVar, Union, final
+from typing import Dict, Iterator, List, Literal, Mapping, Protocol, Tuple, TypedDict, TypeVar, Union, final
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Array = Union[List[T], Tuple[T, ...]]
-"""What is written as an array of JSON."""
+"""What JSON has as an array."""
+
+
+class Strings(Protocol[T_co]):
+    """An array in which strings may stand, such as a list of strings. A Sequence would be too much: a string is one, too."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __getitem__(self, index: int, /) -> T_co: ...
+
 '''
 
     def file(self, declarations: dict[str, Declaration]) -> str:
@@ -459,11 +484,7 @@ Array = Union[List[T], Tuple[T, ...]]
             return f"{'Mapping' if kind.given else 'Dict'}[str, {self.type(kind.value)}]"
         if isinstance(kind, Either):
             return f"Union[{', '.join(map(self.type, kind.members))}]"
-        item = self.type(kind.item)
-        if not kind.given:
-            return f"List[{item}]"
-        # A list that may be changed is no list of more types: without this, a variable of type List[str] would be refused.
-        return f"Union[Array[{item}], List[str]]" if kind.strings else f"Array[{item}]"
+        return f"{('Strings' if kind.strings else 'Array') if kind.given else 'List'}[{self.type(kind.item)}]"
 
 
 class TypeScript:
@@ -484,7 +505,8 @@ class TypeScript:
         head = self.comment(declared.text, "") + "export "
         if isinstance(declared, Alias):
             return f"{head}type {declared.name} = {self.type(declared.type)};\n"
-        return f"{head}interface {declared.name} {{\n{''.join(map(self.field, declared.fields))}}}\n"
+        fields = "".join([*map(self.field, declared.fields), *(f"  {key}?: never;\n" for key in declared.others)])
+        return f"{head}interface {declared.name} {{\n{fields}}}\n"
 
     def field(self, field: Field) -> str:
         mark = "" if field.required else "?"

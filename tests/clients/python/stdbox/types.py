@@ -1,11 +1,22 @@
 """The types of jobs and reports. Written by tests/clients/types/generate.py out of schema/: change those."""
 
-from typing import Dict, List, Literal, Mapping, Tuple, TypedDict, TypeVar, Union, final
+from typing import Dict, Iterator, List, Literal, Mapping, Protocol, Tuple, TypedDict, TypeVar, Union, final
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Array = Union[List[T], Tuple[T, ...]]
-"""What is written as an array of JSON."""
+"""What JSON has as an array."""
+
+
+class Strings(Protocol[T_co]):
+    """An array in which strings may stand, such as a list of strings. A Sequence would be too much: a string is one, too."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __getitem__(self, index: int, /) -> T_co: ...
+
 
 __all__ = [
     "AbsolutePath",
@@ -126,14 +137,14 @@ Variable = Union[VariableName, Base64]
 class JobEnv(TypedDict, total=False):
     """Environment of the target: first what is inherited, then HOME of the container's user (with
     system_config), then `set`, then `unset`."""
-    inherit: Union[bool, Union[Array[Variable], List[str]]]
+    inherit: Union[bool, Strings[Variable]]
     """true: all of stdbox's own environment; false: nothing of it; an array: only the variables of
     these names, where they exist."""
     set: Mapping[str, Argument]
     """Variables to set, name to value; these win over inherited ones. Name, equals sign and value
     together are at most 131071 bytes. The name is a key of JSON, so one that is not UTF-8 can be
     inherited and unset, but not set."""
-    unset: Union[Array[Variable], List[str]]
+    unset: Strings[Variable]
     """Variables that the target must not have; a name that is not set is no error, and one that
     also stands in `set` is removed."""
 
@@ -308,7 +319,7 @@ class MountOverlay(TypedDict):
     job writes."""
     target: AbsolutePath
     """Place in the container."""
-    lower: Union[Array[Path], List[str]]
+    lower: Strings[Path]
     """Directories of the host that are only read, the topmost first."""
     upper: Path
     """Directory of the host that takes the writes and keeps them after the job."""
@@ -503,7 +514,7 @@ class _OciArchitectureMapRequired(TypedDict):
 
 
 class OciArchitectureMap(_OciArchitectureMapRequired, total=False):
-    subArchitectures: Union[Array[OciArchitecture], None]
+    subArchitectures: Union[Strings[OciArchitecture], None]
     """Further ones that programs on it may use."""
 
 SystemCall = str
@@ -531,17 +542,17 @@ class OciCondition(TypedDict, total=False):
     """When a rule is included or excluded. It is included where every field that is given holds,
     and excluded where one does; of arches one is enough, of caps all must be there to include and
     one to exclude."""
-    arches: Union[Array[str], None]
+    arches: Union[Strings[str], None]
     """Architectures under their Docker names, such as amd64 or arm64, one of which must be the
     machine's."""
-    caps: Union[Array[str], None]
+    caps: Union[Strings[str], None]
     """Capabilities that the target must have."""
     minKernel: Union[str, None]
     """Oldest kernel version, such as 4.8."""
 
 
 class _OciRuleNamesRequired(TypedDict):
-    names: Array[SystemCall]
+    names: Strings[SystemCall]
     """System calls; unknown names are skipped and listed as warnings."""
     action: OciAction
     """What happens to a call that this rule matches."""
@@ -604,7 +615,7 @@ class OciSeccomp(_OciSeccompRequired, total=False):
     """The number for a defaultAction of SCMP_ACT_ERRNO. Default: 1 (EPERM)."""
     defaultErrno: Union[OciErrnoName, None]
     """Podman's name for defaultErrnoRet."""
-    architectures: Union[Array[OciArchitecture], None]
+    architectures: Union[Strings[OciArchitecture], None]
     """Architectures that the filter covers beside the machine's own, which it always does; calls of
     the others end the process."""
     archMap: Union[Array[OciArchitectureMap], None]
@@ -656,7 +667,7 @@ class SeccompCondition(_SeccompConditionRequired, total=False):
 
 
 class _SeccompRuleRequired(TypedDict):
-    names: Array[SystemCall]
+    names: Strings[SystemCall]
     """System call names; unknown ones are skipped and listed as warnings."""
     action: SeccompAction
     """What happens to a call that this rule matches."""
@@ -704,7 +715,7 @@ class JobResults(_JobResultsRequired, total=False):
     files without a name. What goes wrong here does not change the outcome, not even with `strict`,
     since the target has run: it stands in the report's results.skipped or in degraded
     (results-limited, results-incomplete)."""
-    patterns: Union[Array[Path], List[str]]
+    patterns: Strings[Path]
     """Shell patterns with ?, *, [...] and **; relative ones start at cwd, whose own characters mean
     themselves, absolute ones at the container's root. A directory that matches is taken whole,
     names with a leading dot included. * and ?, and ** for any number of directories, do not match a
@@ -742,7 +753,7 @@ class JobSync(_JobSyncRequired, total=False):
 
 
 class _JobRequired(TypedDict):
-    argv: Union[Array[Argument], List[str]]
+    argv: Strings[Argument]
     """The command and its arguments (execve(2)). A first element without a slash is looked up in
     the PATH of the target's own environment, inside the container; one with a slash is a path
     inside the container, relative to cwd. An empty array or an empty first element is refused as
@@ -877,7 +888,7 @@ class Job(_JobRequired, total=False):
     call of the 32-bit ABI ends the process. "off": no filter. Or a filter of your own: one that may
     deny execve, by which the command is started, or that is longer than the 4096 instructions that
     the kernel takes, is setup-failed with seccomp-refused. Calls of the x32 ABI never exist."""
-    capabilities: Array[str]
+    capabilities: Strings[str]
     """Capabilities that the target has in the container's user namespace (capabilities(7)), such as
     CAP_NET_BIND_SERVICE; they give no power over the host. All others are dropped from every set.
     The target gets user, mount, network and UTS namespaces of its own then, in which the
