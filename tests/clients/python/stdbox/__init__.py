@@ -329,6 +329,8 @@ class _Process:
             if streams[2] is None and 2 not in named:
                 own[2] = complaint.fileno()
             arguments = [binary, command, f"--spec-fd={spec.fileno()}", f"--report-fd={report.fileno()}"]
+            # A signal that comes before stdbox has read the job waits there until it has.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             try:
                 self._child = subprocess.Popen(
                     arguments,
@@ -341,6 +343,8 @@ class _Process:
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC):
                     raise
                 raise NotFound(f"{binary} cannot be started: {error.strerror}") from error
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             try:
                 self.pid = self._child.pid
                 self.pipes: List[Optional[BinaryIO]] = [

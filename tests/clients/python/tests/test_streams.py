@@ -150,6 +150,7 @@ class OwnStreams(Case):
                 else:
                     text += b"inherited "
             open(sys.argv[2], "wb").write(text)
+            os._exit(0)  # Python itself would complain that it cannot flush its standard output.
         """
         with tempfile.NamedTemporaryFile() as result:
             with python(program, result.name) as child:
