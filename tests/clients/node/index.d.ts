@@ -77,7 +77,10 @@ export class Running {
   readonly stderr: Readable | null;
   /** Settled when the job has ended, as the promise of run(). Read what is a "pipe": the command waits for it. */
   readonly report: Promise<Report>;
-  /** Tells stdbox to end the job, after limits.grace_ms if it has that; then the report's outcome is `cancelled`. */
+  /**
+   * Tells stdbox to end the job, after limits.grace_ms if it has that; then the report's outcome is `cancelled`. Before stdbox
+   * has read the job there is no report, and the promise is rejected with Cancelled.
+   */
   cancel(): void;
   /** Ends stdbox and the job at once; there is no report then. */
   kill(): void;
@@ -108,13 +111,13 @@ export class CommandFailed extends StdboxError {
   readonly report: Report;
 }
 
-/** The caller's own time was over: the job was cancelled, and this is its report. */
+/** The caller's own time was over: the job was cancelled. The report is null if stdbox had not read the job yet. */
 export class TimedOut extends StdboxError {
-  readonly report: Report;
+  readonly report: Report | null;
   readonly timeoutMs: number;
 }
 
-/** The caller's signal was aborted; `cause` is its reason, and the report is null if nothing had been started. */
+/** The job was cancelled; `cause` is the reason of the caller's signal. The report is null if nothing had been begun. */
 export class Cancelled extends StdboxError {
   readonly name: "AbortError";
   readonly code: "ABORT_ERR";

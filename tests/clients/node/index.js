@@ -66,7 +66,7 @@ class TimedOut extends StdboxError {
 
 class Cancelled extends StdboxError {
   constructor(report, reason) {
-    super("the job was cancelled by its signal", { cause: reason });
+    super(report ? "the job was cancelled" : "the job was cancelled before it was begun", { cause: reason });
     // What programs look at to tell an abort from a failure.
     this.name = "AbortError";
     this.code = "ABORT_ERR";
@@ -106,9 +106,18 @@ class Running {
     const text = serialise(fields, "", 0);
     const program = options.stdbox ?? packaged() ?? "stdbox";
 
-    const child = spawn(program, [command, `--spec-fd=${spec}`, `--report-fd=${report}`], {
-      stdio: Array.from(stdio, (place) => place ?? "ignore"),
-    });
+    this.stdin = this.stdout = this.stderr = null;
+    const words = [command, `--spec-fd=${spec}`, `--report-fd=${report}`];
+    let child;
+    try {
+      child = spawn(program, words, { stdio: Array.from(stdio, (place) => place ?? "ignore") });
+    } catch (error) {
+      // Node throws some of the system's errors, and tells others by an event.
+      if (error.syscall === undefined) throw error;
+      this.report = Promise.reject(notStarted(program, error));
+      this.report.catch(() => {});
+      return;
+    }
     this.#child = child;
     this.pid = child.pid;
     // Where stdbox cannot be started there may be no streams at all.
@@ -116,7 +125,7 @@ class Running {
     // An end that the other side closed is no failure of this program: the report says what happened.
     for (const end of ends) end?.on("error", () => {});
     for (const [number, name] of STREAMS.entries()) {
-      this[name] = stdio[number] === "pipe" && pipes[number] === "pipe" ? (ends[number] ?? null) : null;
+      if (pipes[number] === "pipe") this[name] = ends[number] ?? null;
     }
     ends[spec]?.end(text);
 
@@ -136,6 +145,8 @@ class Running {
     ])
       .then(([status, report, complaint]) => {
         if (this.#fault) throw this.#fault;
+        // Until stdbox has read the job, a signal just ends it.
+        if (this.#stopped && status === "SIGTERM") throw new Cancelled(null, undefined);
         return parse(status, report, complaint);
       })
       .finally(() => unfinished.delete(this));
@@ -152,7 +163,7 @@ class Running {
   }
 
   #stop(signal) {
-    this.#stopped = this.#child.kill(signal) || this.#stopped;
+    this.#stopped = this.#child?.kill(signal) || this.#stopped;
   }
 
   /** Moves the data of a stream that the caller gave; ends when all of it has arrived. */
@@ -180,7 +191,8 @@ function start(job, options = {}) {
 
 async function run(job, options = {}) {
   const { signal, timeoutMs = Infinity, check: strict = false, ...rest } = options;
-  if (!(timeoutMs === Infinity || (timeoutMs >= 0 && timeoutMs <= MOST_MILLISECONDS))) {
+  const inRange = timeoutMs === Infinity || (timeoutMs >= 0 && timeoutMs <= MOST_MILLISECONDS);
+  if (typeof timeoutMs !== "number" || !inRange) {
     throw new RangeError(`timeoutMs: ${timeoutMs} is not between 0 and ${MOST_MILLISECONDS}`);
   }
   for (const name of STREAMS) {
@@ -199,10 +211,15 @@ async function run(job, options = {}) {
         }, timeoutMs);
   signal?.addEventListener("abort", cancel);
   try {
-    const report = await running.report;
+    const report = await running.report.catch((error) => {
+      if (error instanceof Cancelled) return null;
+      throw error;
+    });
     // A job that ended by itself just then has its own outcome.
-    if (report.outcome === "cancelled" && signal?.aborted) throw new Cancelled(report, signal.reason);
-    if (report.outcome === "cancelled" && late) throw new TimedOut(report, timeoutMs);
+    if (report === null || report.outcome === "cancelled") {
+      if (late) throw new TimedOut(report, timeoutMs);
+      if (report === null || signal?.aborted) throw new Cancelled(report, signal?.reason);
+    }
     if (strict && !(report.outcome === "exited" && report.exit_code === 0)) throw new CommandFailed(report);
     return report;
   } finally {
@@ -301,7 +318,7 @@ function serialise(value, at, depth) {
     case "object":
       break;
     default:
-      throw new TypeError(`${at}: a ${typeof value} is no value of JSON`);
+      throw new TypeError(`${at}: ${typeof value} is no value of JSON`);
   }
   if (value === null) return "null";
   if (Array.isArray(value)) {
@@ -309,7 +326,7 @@ function serialise(value, at, depth) {
   }
   if (ArrayBuffer.isView(value)) throw new TypeError(`${at}: bytes are no value of JSON; encode() makes one`);
   const fields = Object.entries(value).filter(([, inner]) => inner !== undefined);
-  return `{${fields.map(([key, inner]) => `${serialise(key, at, depth)}:${serialise(inner, `${at}/${key}`, depth + 1)}`).join(",")}}`;
+  return `{${fields.map(([key, inner]) => `${serialise(key, `${at}/${key}`, depth)}:${serialise(inner, `${at}/${key}`, depth + 1)}`).join(",")}}`;
 }
 
 /** All that a stream gives until its end. */
@@ -333,6 +350,9 @@ function parse(status, text, complaint) {
   try {
     report = JSON.parse(text);
   } catch {
+    report = null;
+  }
+  if (typeof report?.outcome !== "string") {
     const how = typeof status === "string" ? `was ended by ${status}` : `ended with status ${status}`;
     throw new ProtocolError(`stdbox ${how} without a report. ${complaint}`.trim());
   }
