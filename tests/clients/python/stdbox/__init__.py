@@ -11,7 +11,6 @@ is a `JobError`. Large streams do not go through this module: give `stdin`, `std
 descriptor, or read and write the pipes of `start`.
 """
 
-import asyncio
 import base64
 import concurrent.futures
 import errno
@@ -242,6 +241,9 @@ async def run_async(
     check: bool = False,
 ) -> Report:
     """As `run`, for asyncio: to cancel the task is to cancel the job, and the task ends when nothing is left of it."""
+    # Takes longer to import than all the rest, and most callers have no use for it.
+    import asyncio
+
     _refuse_pipes(stdin, stdout, stderr)
     running = start(job, stdbox=stdbox, stdin=stdin, stdout=stdout, stderr=stderr)
     ended = asyncio.wrap_future(running._process.ended)

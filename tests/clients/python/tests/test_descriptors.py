@@ -1,9 +1,11 @@
+import json
 import os
+from pathlib import Path
 from typing import List
 
 import stdbox
 
-from .support import Case, descriptors, job, run, shell
+from .support import Case, descriptors, job, run, shell, start
 
 
 class Descriptors(Case):
@@ -49,13 +51,22 @@ class Descriptors(Case):
                 run(job("true", fds=fds))
             self.assertTrue(str(caught.exception.at).startswith("/fds"), caught.exception)
 
-    def test_events_and_control_reach_stdbox(self) -> None:
+    def test_the_caller_s_own_measuring_goes_on_beside_the_job(self) -> None:
         events, control = os.pipe(), os.pipe()
-        try:
-            checked = stdbox.check(
-                {"argv": ["true"], "cwd": "/", "sync": {"events_fd": events[1], "control_fd": control[0]}}, stdbox=os.environ["STDBOX_BIN"]
-            )
-            self.assertEqual(checked["sync"]["events_fd"], events[1])
-        finally:
-            for end in (*events, *control):
-                os.close(end)
+        sync = {"events_fd": events[1], "control_fd": control[0], "pause_before_exec": True, "pause_after_exit": True}
+        with open(events[0]) as lines, open(control[1], "wb", buffering=0) as answer:
+            try:
+                running = start(shell("echo left > /tmp/file", sync=sync))
+            finally:
+                os.close(events[1])
+                os.close(control[0])
+            with running:
+                ready = json.loads(lines.readline())
+                self.assertEqual(ready["event"], "ready")
+                answer.write(b"continue\n")
+                ended = json.loads(lines.readline())
+                self.assertEqual((ended["event"], ended["wait_status"]), ("exited", 0))
+                self.assertEqual(Path(f"/proc/{ready['init_pid']}/root/tmp/file").read_text(), "left\n")
+                answer.write(b"continue\n")
+                self.assertEqual(running.wait()["outcome"], "exited")
+            self.assertEqual(lines.read(), "")
