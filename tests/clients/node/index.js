@@ -140,7 +140,7 @@ class Running {
         child.on("error", (error) => (this.pid === undefined ? reject(notStarted(program, error)) : undefined));
       }),
       collect(ends[report]),
-      complains ? collect(ends[2]) : "",
+      collect(complains ? ends[2] : undefined),
       ...pipes.map((pipe, number) => this.#connect(pipe, ends[number], number)),
     ])
       .then(([status, report, complaint]) => {
@@ -329,13 +329,13 @@ function serialise(value, at, depth) {
   return `{${fields.map(([key, inner]) => `${serialise(key, `${at}/${key}`, depth)}:${serialise(inner, `${at}/${key}`, depth + 1)}`).join(",")}}`;
 }
 
-/** All that a stream gives until its end. */
+/** All the bytes that a stream gives until its end. */
 function collect(stream) {
-  if (!stream) return "";
+  if (!stream) return Buffer.alloc(0);
   return new Promise((resolve) => {
     const chunks = [];
     stream.on("data", (chunk) => chunks.push(chunk));
-    stream.on("close", () => resolve(Buffer.concat(chunks).toString("utf8")));
+    stream.on("close", () => resolve(Buffer.concat(chunks)));
   });
 }
 
@@ -345,7 +345,9 @@ function notStarted(program, error) {
 }
 
 /** What stdbox wrote, or the error that it stands for. */
-function parse(status, text, complaint) {
+function parse(status, bytes, complaint) {
+  // Here and not where they arrive: a report can be too long for a string, and that is this job's error then.
+  const text = bytes.toString("utf8");
   let report;
   try {
     report = JSON.parse(text);

@@ -151,6 +151,21 @@ test("descriptors that the job names keep their numbers", async (t) => {
   }
 });
 
+test("events and the answers to them go through descriptors of the caller", async (t) => {
+  const file = path.join(folder(t), "file");
+  fs.writeFileSync(file, "continue\ncontinue\n");
+  const [events, control] = [fs.openSync(`${file}.events`, "a"), fs.openSync(file, "r")];
+  try {
+    const sync = { events_fd: events, control_fd: control, pause_before_exec: true, pause_after_exit: true };
+    assert.equal((await run(shell("exit 3", { sync }), { stdbox })).exit_code, 3);
+    const lines = fs.readFileSync(`${file}.events`, "utf8").trimEnd().split("\n");
+    assert.deepEqual(lines.map((line) => JSON.parse(line).event), ["ready", "exited"]);
+  } finally {
+    fs.closeSync(events);
+    fs.closeSync(control);
+  }
+});
+
 test("a number that is not open is refused, and never one of the client's own", async () => {
   const free = fs.openSync("/dev/null", "r");
   fs.closeSync(free);
