@@ -398,11 +398,23 @@ def _find(program: Program) -> str:
     """The program to start."""
     if program is not None:
         return os.fspath(program)
-    packaged = Path(__file__).parent / "bin" / "stdbox"
-    found = str(packaged) if packaged.is_file() else shutil.which("stdbox")
+    packaged = [place / "stdbox" for place in _packaged() if (place / "stdbox").is_file()]
+    found = str(packaged[0]) if packaged else shutil.which("stdbox")
     if found is None:
-        raise NotFound(f"there is neither {packaged} nor a stdbox in PATH; name one with the argument `stdbox`")
+        raise NotFound("there is neither a stdbox that came with this module nor one in PATH; name one with the argument `stdbox`")
     return found
+
+
+def _packaged() -> List[Path]:
+    """Where a program that came with this module lies: in its folder, or where pip puts it."""
+    package = Path(__file__).absolute().parent
+    site = package.parent
+    # pip install --target DIRECTORY has DIRECTORY/stdbox and DIRECTORY/bin.
+    places = [package / "bin", site / "bin"]
+    if site.name in ("site-packages", "dist-packages") and len(site.parents) > 2:
+        # Every other scheme has lib/pythonN.M/site-packages beside bin.
+        places.append(site.parents[2] / "bin")
+    return places
 
 
 def _file() -> BinaryIO:
