@@ -3,6 +3,7 @@
 
 pub mod outside;
 pub mod talk;
+pub mod places;
 
 use serde_json::Value;
 use std::io::Write;
