@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod outside;
-pub mod talk;
 pub mod places;
+pub mod talk;
 
 use serde_json::Value;
 use std::io::Write;
