@@ -47,7 +47,7 @@ export type Variable = VariableName | Base64;
 
 /**
  * Environment of the target: first what is inherited, then HOME of the container's user (with
- * system_config), then `set`, then `unset`.
+ * system_config, unless `inherit` leaves HOME out), then `set`, then `unset`.
  */
 export interface JobEnv {
   /**
@@ -938,29 +938,37 @@ export interface JobResults {
 
 /**
  * Events for, and pauses by, a caller that measures or places the processes itself: one JSON line
- * per event on events_fd ("ready" before exec, "exited" when the target has ended and the container
- * still stands), and the line `continue` expected on control_fd at each pause. End of file on
- * control_fd cancels the job.
+ * per event on events_fd ("ready" before exec, "exited" when the target has ended; see event.json),
+ * and the line `continue` expected on control_fd at each pause. End of file there, or another line,
+ * cancels the job: at the first pause it never runs, at the second its results are not collected.
+ * Between the pauses nothing is read. The time of the pauses counts for no limit. A job that is
+ * cancelled while it runs has no second pause. Neither descriptor can be a stream of the target's
+ * (contradiction) or one of fds (bad-descriptor). The control groups that the target may be placed
+ * in are never shown writable; asking for it is refused as contradiction.
  */
 export interface JobSync {
   /**
    * Open descriptor of stdbox's to write events to; one that is not open for writing is refused as
-   * bad-descriptor.
+   * bad-descriptor, and neither can be the one that the job or the report goes through. It may be
+   * the same socket as control_fd. A caller that does not read is waited for, but not once the job
+   * is cancelled.
    */
   events_fd: Descriptor;
   /**
-   * Open descriptor of stdbox's to read `continue` from; needed for either pause, whose lack is
-   * refused as missing-field.
+   * Open descriptor of stdbox's to read `continue` from, one line for each pause; needed for
+   * either, whose lack is refused as missing-field. An answer may come before it is asked for.
    */
   control_fd?: Descriptor;
   /**
    * true: when only exec is left, wait for `continue`; the cgroup namespace is entered after it, so
-   * that the cgroup the caller chose becomes its root.
+   * that the cgroup the caller chose becomes its root. With capabilities, the namespaces for them
+   * are made after it too.
    */
   pause_before_exec?: boolean;
   /**
-   * true: when the target has ended, wait for `continue` before the container is taken down and
-   * results are collected.
+   * true: when the target has ended, end every other process of the container, and wait for
+   * `continue` before the container is taken down and results are collected. Until then it can be
+   * looked at through /proc/INIT_PID/root, by the caller; no process of the job ever can.
    */
   pause_after_exit?: boolean;
 }
@@ -1008,7 +1016,7 @@ export interface Job {
   cwd?: AbsolutePath;
   /**
    * Environment of the target: first what is inherited, then HOME of the container's user (with
-   * system_config), then `set`, then `unset`.
+   * system_config, unless `inherit` leaves HOME out), then `set`, then `unset`.
    */
   env?: JobEnv;
   /**
@@ -1188,9 +1196,14 @@ export interface Job {
   init?: boolean;
   /**
    * Events for, and pauses by, a caller that measures or places the processes itself: one JSON line
-   * per event on events_fd ("ready" before exec, "exited" when the target has ended and the
-   * container still stands), and the line `continue` expected on control_fd at each pause. End of
-   * file on control_fd cancels the job.
+   * per event on events_fd ("ready" before exec, "exited" when the target has ended; see
+   * event.json), and the line `continue` expected on control_fd at each pause. End of file there,
+   * or another line, cancels the job: at the first pause it never runs, at the second its results
+   * are not collected. Between the pauses nothing is read. The time of the pauses counts for no
+   * limit. A job that is cancelled while it runs has no second pause. Neither descriptor can be a
+   * stream of the target's (contradiction) or one of fds (bad-descriptor). The control groups that
+   * the target may be placed in are never shown writable; asking for it is refused as
+   * contradiction.
    */
   sync?: JobSync;
   /**
@@ -1709,3 +1722,54 @@ export interface Report {
    */
   job?: Job;
 }
+
+export type Pid = number;
+
+export interface Ready {
+  /**
+   * The container stands, and only exec is left. With sync.pause_before_exec stdbox waits for
+   * `continue` now: the processes can be placed, limited (prlimit(2), sched_setaffinity(2)) and
+   * measured.
+   */
+  event: "ready";
+  /**
+   * The process that becomes the target, in stdbox's pid namespace.
+   */
+  pid: Pid;
+  /**
+   * The first process of the container, in stdbox's pid namespace.
+   */
+  init_pid: Pid;
+  /**
+   * Only with scratch.directory: the directory of the host that holds everything that the job
+   * writes, so that its size can be watched. Below `upper` in it, writes lie under their paths in
+   * the container; what is written below directories of another mode than the one around them lies
+   * beside it.
+   */
+  scratch?: string | Base64;
+}
+
+export interface Exited {
+  /**
+   * The target has ended. With sync.pause_after_exit every other process of the container is dead,
+   * and stdbox waits for `continue` while the container still stands: it can be looked at through
+   * /proc/INIT_PID/root.
+   */
+  event: "exited";
+  /**
+   * As wait(2) gives it, undecoded.
+   */
+  wait_status: number;
+  /**
+   * What the kernel counted for the target and everything it waited for (getrusage(2)).
+   */
+  rusage: Rusage;
+}
+
+/**
+ * What a job's `sync.events_fd` tells: one JSON object on one line, followed by a newline, for each
+ * event, in their order. A container that cannot be set up has none, and a command that cannot be
+ * executed has no exited: the report says why, and the end of the events is there before it. A path
+ * that is not UTF-8 is an object with base64.
+ */
+export type Event = Ready | Exited;

@@ -54,6 +54,11 @@ NAMES = {
     "report#/properties/results/anyOf/0/properties/files/items": "ResultFile",
     "report#/properties/results/anyOf/0/properties/skipped/items": "SkippedFile",
     "report#/properties/changes/anyOf/0/items": "Change",
+    "event#/$defs/base64": "Base64Text",
+    "event#/$defs/ready": "Ready",
+    "event#/$defs/exited": "Exited",
+    "event#/$defs/ready/properties/scratch/oneOf/1": "Base64",
+    "event#/$defs/exited/properties/rusage": "Rusage",
 }
 # Schemas that stand for another one.
 SAME_AS = {"report#/properties/job": "Job"}
@@ -210,7 +215,10 @@ class Reader:
 
     def read(self) -> None:
         """Declares the schema itself, with all that it needs."""
-        self.type(self.root, self.title + "#", camel(self.title))
+        name, at = camel(self.title), self.title + "#"
+        found = self.type(self.root, at, name)
+        if found != Name(name):
+            self.declare(Alias(name, self.text(self.root), found), at)
         tables = set(NAMES) | set(SAME_AS) | CONDITIONAL
         unused = {at for at in tables if at.split("#")[0] == self.title} - self.used
         if unused:
@@ -249,7 +257,7 @@ class Reader:
             return SCALARS[kind]
         for key in ("anyOf", "oneOf"):
             if kind is None and key in schema:
-                self.only(schema, at, {key})
+                self.only(schema, at, {key, "$defs"} if at.endswith("#") else {key})
                 places = ((one, f"{at}/{key}/{i}") for i, one in enumerate(schema[key]))
                 return self.apart(either(self.type(one, place, name + self.label(one)) for one, place in places))
         if kind is None and "allOf" in schema:
@@ -531,7 +539,7 @@ class TypeScript:
 def generate(schemas: Path) -> dict[Path, str]:
     """Both files' contents."""
     declarations: dict[str, Declaration] = {}
-    for title in ("job", "report"):
+    for title in ("job", "report", "event"):
         schema = json.loads((schemas / f"{title}.json").read_text())
         Reader(title, schema, declarations).read()
     return {PYTHON: Python().file(declarations), TYPESCRIPT: TypeScript().file(declarations)}

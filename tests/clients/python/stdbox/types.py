@@ -38,6 +38,8 @@ __all__ = [
     "DirectoryMode",
     "Error",
     "ErrorCode",
+    "Event",
+    "Exited",
     "ExtraDescriptor",
     "Job",
     "JobCgroupParent",
@@ -79,8 +81,10 @@ __all__ = [
     "Path",
     "PathOrNull",
     "Permissions",
+    "Pid",
     "PositiveSize",
     "PositiveTime",
+    "Ready",
     "Report",
     "ResultFile",
     "Results",
@@ -136,7 +140,7 @@ Variable = Union[VariableName, Base64]
 
 class JobEnv(TypedDict, total=False):
     """Environment of the target: first what is inherited, then HOME of the container's user (with
-    system_config), then `set`, then `unset`."""
+    system_config, unless `inherit` leaves HOME out), then `set`, then `unset`."""
     inherit: Union[bool, Strings[Variable]]
     """true: all of stdbox's own environment; false: nothing of it; an array: only the variables of
     these names, where they exist."""
@@ -733,23 +737,31 @@ class JobResults(_JobResultsRequired, total=False):
 class _JobSyncRequired(TypedDict):
     events_fd: Descriptor
     """Open descriptor of stdbox's to write events to; one that is not open for writing is refused
-    as bad-descriptor."""
+    as bad-descriptor, and neither can be the one that the job or the report goes through. It may be
+    the same socket as control_fd. A caller that does not read is waited for, but not once the job
+    is cancelled."""
 
 
 class JobSync(_JobSyncRequired, total=False):
     """Events for, and pauses by, a caller that measures or places the processes itself: one JSON
-    line per event on events_fd ("ready" before exec, "exited" when the target has ended and the
-    container still stands), and the line `continue` expected on control_fd at each pause. End of
-    file on control_fd cancels the job."""
+    line per event on events_fd ("ready" before exec, "exited" when the target has ended; see
+    event.json), and the line `continue` expected on control_fd at each pause. End of file there, or
+    another line, cancels the job: at the first pause it never runs, at the second its results are
+    not collected. Between the pauses nothing is read. The time of the pauses counts for no limit. A
+    job that is cancelled while it runs has no second pause. Neither descriptor can be a stream of
+    the target's (contradiction) or one of fds (bad-descriptor). The control groups that the target
+    may be placed in are never shown writable; asking for it is refused as contradiction."""
     control_fd: Descriptor
-    """Open descriptor of stdbox's to read `continue` from; needed for either pause, whose lack is
-    refused as missing-field."""
+    """Open descriptor of stdbox's to read `continue` from, one line for each pause; needed for
+    either, whose lack is refused as missing-field. An answer may come before it is asked for."""
     pause_before_exec: bool
     """true: when only exec is left, wait for `continue`; the cgroup namespace is entered after it,
-    so that the cgroup the caller chose becomes its root."""
+    so that the cgroup the caller chose becomes its root. With capabilities, the namespaces for them
+    are made after it too."""
     pause_after_exit: bool
-    """true: when the target has ended, wait for `continue` before the container is taken down and
-    results are collected."""
+    """true: when the target has ended, end every other process of the container, and wait for
+    `continue` before the container is taken down and results are collected. Until then it can be
+    looked at through /proc/INIT_PID/root, by the caller; no process of the job ever can."""
 
 
 class _JobRequired(TypedDict):
@@ -789,7 +801,7 @@ class Job(_JobRequired, total=False):
     parent-component."""
     env: JobEnv
     """Environment of the target: first what is inherited, then HOME of the container's user (with
-    system_config), then `set`, then `unset`."""
+    system_config, unless `inherit` leaves HOME out), then `set`, then `unset`."""
     stdin: Union[Literal["null", "inherit"], JobStdinText, JobStdinBase64, JobStdinFile, JobStdinFd]
     """Standard input of the target: "null" (/dev/null), "inherit", text, bytes, a file of the host
     or a descriptor of stdbox's. "inherit" (and descriptor 0) only where the job comes from --spec
@@ -921,9 +933,13 @@ class Job(_JobRequired, total=False):
     the target is pid 1 itself, with what that means for signals (pid_namespaces(7))."""
     sync: JobSync
     """Events for, and pauses by, a caller that measures or places the processes itself: one JSON
-    line per event on events_fd ("ready" before exec, "exited" when the target has ended and the
-    container still stands), and the line `continue` expected on control_fd at each pause. End of
-    file on control_fd cancels the job."""
+    line per event on events_fd ("ready" before exec, "exited" when the target has ended; see
+    event.json), and the line `continue` expected on control_fd at each pause. End of file there, or
+    another line, cancels the job: at the first pause it never runs, at the second its results are
+    not collected. Between the pauses nothing is read. The time of the pauses counts for no limit. A
+    job that is cancelled while it runs has no second pause. Neither descriptor can be a stream of
+    the target's (contradiction) or one of fds (bad-descriptor). The control groups that the target
+    may be placed in are never shown writable; asking for it is refused as contradiction."""
     strict: bool
     """true: anything that would be reported as degraded (asked for and not fully given) is
     setup-failed instead and the target does not run."""
@@ -1344,3 +1360,41 @@ class Report(_ReportRequired, total=False):
     job: Job
     """Only with the outcome valid: the job in its normal form, with every default filled in. It is
     a valid job itself, see job.json."""
+
+Pid = int
+
+
+class _ReadyRequired(TypedDict):
+    event: Literal["ready"]
+    """The container stands, and only exec is left. With sync.pause_before_exec stdbox waits for
+    `continue` now: the processes can be placed, limited (prlimit(2), sched_setaffinity(2)) and
+    measured."""
+    pid: Pid
+    """The process that becomes the target, in stdbox's pid namespace."""
+    init_pid: Pid
+    """The first process of the container, in stdbox's pid namespace."""
+
+
+class Ready(_ReadyRequired, total=False):
+    scratch: Union[str, Base64]
+    """Only with scratch.directory: the directory of the host that holds everything that the job
+    writes, so that its size can be watched. Below `upper` in it, writes lie under their paths in
+    the container; what is written below directories of another mode than the one around them lies
+    beside it."""
+
+
+class Exited(TypedDict):
+    event: Literal["exited"]
+    """The target has ended. With sync.pause_after_exit every other process of the container is
+    dead, and stdbox waits for `continue` while the container still stands: it can be looked at
+    through /proc/INIT_PID/root."""
+    wait_status: int
+    """As wait(2) gives it, undecoded."""
+    rusage: Rusage
+    """What the kernel counted for the target and everything it waited for (getrusage(2))."""
+
+Event = Union[Ready, Exited]
+"""What a job's `sync.events_fd` tells: one JSON object on one line, followed by a newline, for each
+event, in their order. A container that cannot be set up has none, and a command that cannot be
+executed has no exited: the report says why, and the end of the events is there before it. A path
+that is not UTF-8 is an object with base64."""
