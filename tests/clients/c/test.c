@@ -508,10 +508,59 @@ static void standard_streams_may_be_closed(void)
         stdbox_error error = run(job_of(SHELL("cat; echo closed")), &report);
         bool good = error == STDBOX_OK && report.exit_code == 0 && same(report.out.data, "closed\n");
         stdbox_report_free(&report);
+        /* What is closed must not be the job or the report by accident. */
+        stdbox_job *job = job_of(SHELL("cat"));
+        stdbox_job_raw(job, "stdin", "\"inherit\"");
+        good &= run(job, &report) == STDBOX_OK && same(report.error.code, "bad-descriptor") && same(report.error.at, "/stdin");
+        stdbox_report_free(&report);
+        job = job_of(SHELL("cat"));
+        stdbox_job_raw(job, "stdout", "\"inherit\"");
+        good &= run(job, &report) == STDBOX_OK && same(report.error.code, "bad-descriptor") && same(report.error.at, "/stdout");
+        stdbox_report_free(&report);
         _exit(good ? 0 : 1 + (int)error);
     }
     waitpid(child, &status, 0);
     CHECK(status == 0);
+}
+
+static bool event(int fd, char *line, size_t size)
+{
+    size_t length = 0;
+
+    while (length < size - 1 && read(fd, line + length, 1) == 1)
+        if (line[length++] == '\n')
+            break;
+    line[length] = 0;
+    return length > 0 && line[length - 1] == '\n';
+}
+
+static void events_come_through_descriptors_that_are_passed(void)
+{
+    int events[2], control[2], before = open_descriptors();
+    stdbox_options options = with_binary();
+    stdbox_job *job = job_of(SHELL("exit 9"));
+    stdbox_process process;
+    stdbox_report report;
+    char sync[80], line[1000];
+
+    CHECK(pipe2(events, O_CLOEXEC) == 0 && pipe2(control, O_CLOEXEC) == 0);
+    snprintf(sync, sizeof sync, "{\"events_fd\":%d,\"control_fd\":%d}", events[1], control[0]);
+    stdbox_job_raw(job, "sync", sync);
+    stdbox_job_pass_fd(job, events[1]);
+    stdbox_job_pass_fd(job, control[0]);
+    CHECK(stdbox_start(&options, job, &process, NULL) == STDBOX_OK);
+    close(events[1]);
+    close(control[0]);
+    CHECK(event(events[0], line, sizeof line) && strstr(line, "\"ready\"") != NULL && write(control[1], "continue\n", 9) == 9);
+    CHECK(event(events[0], line, sizeof line) && strstr(line, "\"exited\"") != NULL && write(control[1], "continue\n", 9) == 9);
+    stdbox_error error = stdbox_wait(&process, &report);
+    STARTS(error, &report);
+    CHECK(report.exit_code == 9);
+    close(events[0]);
+    close(control[1]);
+    stdbox_report_free(&report);
+    stdbox_job_free(job);
+    CHECK(open_descriptors() == before);
 }
 
 static void failures_leave_no_descriptor(void)
@@ -1058,6 +1107,7 @@ static const struct {
     TEST(a_hundred_mebibytes_stream_through),
     TEST(the_target_has_only_what_was_named),
     TEST(standard_streams_may_be_closed),
+    TEST(events_come_through_descriptors_that_are_passed),
     TEST(failures_leave_no_descriptor),
     TEST(a_binary_that_cannot_be_executed_is_an_error),
     TEST(a_stdbox_that_is_killed_is_no_report),
