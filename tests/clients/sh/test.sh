@@ -68,13 +68,13 @@ while [ "$byte" -lt 256 ]; do
 done
 box -- printf '%s\n' "$@" >got
 printf '%s\n' "$@" >wanted
-is "every byte arrives in an argument" "$(cksum <got)" "$(cksum <wanted)"
+is "every byte arrives in an argument" "$(cmp got wanted && wc -c <got | tr -d ' ')" 1530
 
 # ---- running
 
 head -c 5000000 /dev/urandom >large
 box -- cat <large >got
-is "standard input and output are the caller's" "$? $(cksum <got)" "0 $(cksum <large)"
+is "standard input and output are the caller's" "$? $(cmp got large && echo same)" '0 same'
 is "standard error is the caller's" "$(box -- sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" err
 
 box -- sh -c 'exit 7'
@@ -104,7 +104,7 @@ exec 3>&- 4>&-
 box --capture -- printf 'a\000\377\n\n' >got
 stdbox_bytes /stdout >bytes
 printf 'a\000\377\n\n' >wanted
-is "captured bytes come back" "$? $(cat got)$(cksum <bytes)" "0 $(cksum <wanted)"
+is "captured bytes come back" "$(cat got)$(cmp bytes wanted && echo same)" same
 box --capture -- printf '%s' "é\"\\${newline}\$(x) %s 😀" >got
 stdbox_bytes /stdout >bytes
 is "captured text comes back" "$(cat bytes)" "é\"\\${newline}\$(x) %s 😀"
