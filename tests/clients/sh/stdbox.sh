@@ -232,6 +232,14 @@ _stdbox_find() {
             if (backslashes % 2) text = substr(text, 1, length(text) - 1)
             if (text ~ /[\001-\037]/) fail()
             count = split(text, parts, "\\")
+            if (!is_key && !shown) {
+                # Checked only, since most strings are not asked for, and output can be large.
+                for (i = 2; i <= count; i++) {
+                    if (parts[i] == "") i++
+                    else if (parts[i] !~ /^u/ ? !index(escapes, substr(parts[i], 1, 1)) : parts[i] !~ /^u[0-9a-fA-F][0-9a-fA-F][0-9a-fA-F][0-9a-fA-F]/) return fail()
+                }
+                count = 0
+            }
             take(parts[1])
             for (i = 2; i <= count && !bad; i++) {
                 if (parts[i] == "") {

@@ -108,9 +108,9 @@ is "captured bytes come back" "$(cat got)$(cmp bytes wanted && echo same)" same
 box --capture -- printf '%s' "é\"\\${newline}\$(x) %s 😀" >got
 stdbox_bytes /stdout >bytes
 is "captured text comes back" "$(cat bytes)" "é\"\\${newline}\$(x) %s 😀"
-box --capture -- sh -c "head -c 1000000 /dev/zero | tr '\\\\0' '\\\\n'"
+box --capture -- sh -c "head -c 300000 /dev/zero | tr '\\\\0' '\\\\n'"
 stdbox_bytes /stdout >bytes
-is "a megabyte of newlines comes back" "$(wc -c <bytes)" "$(printf '%s' "$(stdbox_field /stdout/bytes)")"
+is "many newlines come back" "$(wc -c <bytes)" "$(printf '%s' "$(stdbox_field /stdout/bytes)")"
 stdbox_bytes /nothing >bytes
 is "bytes of nothing" "$? $(cat bytes)" '1 '
 
@@ -175,7 +175,7 @@ field_is '{"a":{"b":1},"b":2}' /b '0 2'
 field_is '{"outcome":"x","error":{"outcome":"y"}}' /error/outcome '0 y'
 field_is '{"a":""}' /a '0 '
 for wrong in '' '{' '{"a":1' '{"a":1}}' '{"a":1,}' '{"a" 1}' '{a:1}' '{"a":01}' '{"a":+1}' '{"a":.5}' '{"a":1.}' '{"a":tru}' '[1 2]' '[1,]' '[,1]' '{"a":[}]' \
-    '{"a":"x}' '{"a":"\x"}' '{"a":"\u12"}' '{"a":"\u12g4"}' '{"a":"\ud800"}' '{"a":"\udc00"}' '{"a":"\ud800\u0041"}' "{\"a\":\"$newline\"}" '{"a":1}x' '{} {}' \
+    '{"b":"\x"}' '{"b":"\u12g4"}' '{"b":"\\\x"}' '{"a":"x}' '{"a":"\x"}' '{"a":"\u12"}' '{"a":"\u12g4"}' '{"a":"\ud800"}' '{"a":"\udc00"}' '{"a":"\ud800\u0041"}' "{\"a\":\"$newline\"}" '{"a":1}x' '{} {}' \
     '"a" "b"' '{"a":1:2}' '{"a","b"}' '{"a":"b":"c"}'; do
     status=0
     stdbox_field /a "$wrong" >got || status=$?
@@ -246,8 +246,10 @@ printf '. "$1/stdbox.sh"\ntrap "echo usr" USR1\nstdbox_run --read-only / --cwd /
 $SHELL_UNDER_TEST caller "$here" "$seconds" >got &
 caller=$!
 becomes running || echo "# it does not begin: $(cat errors)"
-kill -s USR1 "$caller"
-kill -s USR1 "$caller"
+for _ in 1 2 3; do
+    kill -s USR1 "$caller"
+    sleep 0.2
+done
 wait "$caller"
 is "another signal that is trapped does not end the waiting" "$(grep -v usr got)" 5
 
