@@ -136,11 +136,13 @@ box --hidden '/no such folder' -- true
 is "a directory that does not exist" "$? $(stdbox_field /error/code) $(stdbox_field /error/path)" '2 no-such-directory /no such folder'
 
 for wrong in '--field strict true,"network":"host"' '--field strict' '--field strict {' '--field strict "' '--limit x' '--limit x=1,"y":2' '--limit =1' \
-    '--fd 7' '--fd x' '--env NAME' '--unknown' 'true' ''; do
+    '--fd 7' '--fd x' '--env NAME' '--unknown' 'true'; do
     # shellcheck disable=SC2086 # words are meant
-    stdbox_run $wrong 2>errors
-    is "refused: ${wrong:-no command}" "$? $(cut -c 1-11 <errors)$stdbox_report" '2 stdbox_run:'
+    box $wrong -- true 2>errors
+    is "refused: $wrong" "$? $(cut -c 1-11 <errors)$stdbox_report" '2 stdbox_run:'
 done
+stdbox_run 2>errors
+is "refused: nothing" "$? $(cut -c 1-11 <errors)$stdbox_report" '2 stdbox_run:'
 stdbox_run --env "$(printf '\377')=1" -- true 2>errors
 is "refused: a name that is not UTF-8" "$? $stdbox_report" '2 '
 
