@@ -1,0 +1,1 @@
+echo failed >&2; exit 3

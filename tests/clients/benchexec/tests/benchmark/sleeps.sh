@@ -1,0 +1,1 @@
+echo begun; setsid sleep 1000 & sleep 1000
