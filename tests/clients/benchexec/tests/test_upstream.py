@@ -38,7 +38,7 @@ def on_stdbox() -> type[unittest.TestCase]:
 class Upstream(Case):
     def outcomes(self, case: type[unittest.TestCase]) -> dict[str, tuple[str, str]]:
         """How each test ends, and what it says."""
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+        suite = unittest.TestLoader().loadTestsFromTestCase(case)
         outcomes = {test.id(): ("passed", "") for test in suite}
         result = unittest.TestResult()
         with mock.patch.object(test_runexecutor, "runexec", f"{SOURCE}/bin/runexec"):
