@@ -16,8 +16,8 @@ becomes a job:
     container_tmpfs            scratch: a tmpfs, else a directory below BenchExec's own temporary one
     memlimit, memory_nodes     scratch: size and NUMA nodes of that tmpfs (the limit itself is a matter of the control group)
     output_dir, patterns       results, from where the files are moved
-    parent_setup_fn            called while the command stands just before exec, its process and the container's first one in their
-                               control groups
+    parent_setup_fn            called while the command stands just before exec, after its process and the container's first one have
+                               entered their control groups
     child_setup_fn             called in the process that becomes stdbox: resource limits, niceness, affinity and umask reach the
                                command by inheritance. A process group, signal handlers and the parent-death signal do not, since
                                the command gets a session of its own, with default signal handling, anyway
@@ -36,9 +36,10 @@ What differs from ContainerExecutor's own containers, each because stdbox does s
     /dev/shm             sized by the machine where there is no tmpfs for the rest (container_tmpfs=False), not by memlimit
     missing directory    a mode for one is left out with a warning; BenchExec makes some of them
     root_dir             a full-access tree gets no /sys; other mounts of the host are not part of it
-    result files         planted links lead nowhere, and a file is delivered even where the job took its permissions away; a system
-                         file such as /etc/passwd is a result if the job has changed it; characters of cwd mean themselves; [:alpha:]
-                         has the meaning that it has in a shell
+    result files         planted links lead nowhere, and a file is delivered even where the job took its permissions away; a
+                         system file such as /etc/passwd is a result if the job has changed it; characters of cwd mean
+                         themselves; [:alpha:] means what it does in a shell
+    limits on files      the few files of the layers that stdbox itself lays out count as well
     core dumps           an unlimited size is passed on as the largest number there is
     cleanup              nothing of a container is left to look at with RunExecutor(cleanup_temp_dir=False)
     errors               StdboxError, a BenchExecException that says what failed, where BenchExec says "check log for details"
@@ -97,15 +98,15 @@ class StdboxExecutor(containerexecutor.ContainerExecutor):
         env: dict[str, str],
         root_dir: str | None,
         cwd: str | None,
-        temp_dir: str | None,
+        temp_dir: str,  # None only with a root_dir, where it has no use
+        memlimit: int | None,
+        memory_nodes: Sequence[int] | None,
         cgroups: Any,
-        output_dir: str | None,
+        output_dir: str,  # None only without patterns
         result_files_patterns: Sequence[str],
         parent_setup_fn: Callable[[], Any],
         child_setup_fn: Callable[[], Any],
         parent_cleanup_fn: Callable[..., Any],
-        memlimit: int | None = None,
-        memory_nodes: Sequence[int] | None = None,
     ) -> tuple[int, Any, Callable[[], tuple[int, resource.struct_rusage, Any]]]:
         if self._cgroups.version == 2:
             raise BenchExecException("cgroup_access is not possible: stdbox shows control groups read-only")
@@ -124,17 +125,17 @@ class StdboxExecutor(containerexecutor.ContainerExecutor):
             job |= self._tree(cwd, temp_dir, memlimit, memory_nodes)
         else:
             job |= self._other_root(root_dir, cwd)
-        with contextlib.ExitStack() as made:
-            if result_files_patterns:
-                # BenchExec makes the output directory only for the files in it, stdbox before it starts the command.
-                results_dir = os.path.join(temp_dir, "results")
-                job["results"] = {
-                    "directory": _text(results_dir),
-                    "patterns": [_text(_pattern(pattern)) for pattern in result_files_patterns],
-                }
-            stopped = self.PROCESS_KILLED
-            # Ended in one of two places: here if anything fails, else by wait_for_command().
-            run = made.enter_context(_Run(job, env, stdin, stdout, stderr, child_setup_fn))
+        if result_files_patterns:
+            # BenchExec makes the output directory only for the files in it, stdbox before it starts the command.
+            results_dir = os.path.join(temp_dir, "results")
+            job["results"] = {
+                "directory": _text(results_dir),
+                "patterns": [_text(_pattern(pattern)) for pattern in result_files_patterns],
+            }
+        stopped = self.PROCESS_KILLED
+        run = _Run(job, env, stdin, stdout, stderr, child_setup_fn)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.enter_context(run)
             ready = run.event("ready")
             logging.debug("stdbox: %s stands before exec with PID %d, init has PID %d.", args[0], ready["pid"], ready["init_pid"])
             if root_dir is None and not self._container_tmpfs:
@@ -146,10 +147,10 @@ class StdboxExecutor(containerexecutor.ContainerExecutor):
             tool_cgroups.add_task(ready["pid"])
             parent_setup = parent_setup_fn()
             run.proceed()
-            end = made.pop_all()
+            on_failure.pop_all()
 
         def wait_for_command() -> tuple[int, resource.struct_rusage, Any]:
-            with end:
+            with run:
                 if self.PROCESS_KILLED and not stopped:
                     # stop() came before the caller could know the process.
                     util.kill_process(ready["pid"])
@@ -165,9 +166,7 @@ class StdboxExecutor(containerexecutor.ContainerExecutor):
 
         return ready["pid"], tool_cgroups, wait_for_command
 
-    def _tree(
-        self, cwd: str | None, temp_dir: str, memlimit: int | None, memory_nodes: Sequence[int] | None
-    ) -> dict[str, Any]:
+    def _tree(self, cwd: str | None, temp_dir: str, memlimit: int | None, memory_nodes: Sequence[int] | None) -> dict[str, Any]:
         """The part of a job that says what the command sees of the host, and who it is."""
         modes = {path.decode(): mode for path, mode in self._dir_modes.items()}
         for path in _DEFAULTS:
@@ -196,14 +195,14 @@ class StdboxExecutor(containerexecutor.ContainerExecutor):
             **self._hostname(),
         }
 
-    def _other_root(self, root_dir: str, cwd: str) -> dict[str, Any]:
+    def _other_root(self, root_dir: str, cwd: str | None) -> dict[str, Any]:
         """The part of a job that replaces the host's tree by another one, all of it writable."""
         root_dir = os.path.abspath(root_dir)
         for path in ("proc", "dev"):
             os.makedirs(os.path.join(root_dir, path), exist_ok=True)
         paths = ["/", *(path for path in _DEFAULTS if os.path.isdir(root_dir + path))]
         return {
-            "cwd": _text(os.path.abspath(cwd)),
+            "cwd": _text(os.path.abspath(cwd or "/")),
             "root": _text(root_dir),
             "directories": dict.fromkeys(paths, container.DIR_FULL_ACCESS),
             "sys": "none",
@@ -295,7 +294,7 @@ class _Run:
         line = self._events.readline()
         if not line:
             self._fail(self.report())
-        event = json.loads(line)
+        event: dict[str, Any] = json.loads(line)
         if event["event"] != name:
             raise BenchExecException(f"stdbox sent the event {event['event']} instead of {name}")
         return event
@@ -311,7 +310,7 @@ class _Run:
         text = self._report.read()
         if not text:
             raise BenchExecException(f"stdbox ended with status {status} and without a report")
-        report = json.loads(text)
+        report: dict[str, Any] = json.loads(text)
         for notice in report["degraded"] + report["warnings"]:
             logging.warning("stdbox: %s", notice["message"])
         if report["error"] is not None:
@@ -408,7 +407,7 @@ def _with(function: types.FunctionType, **names: type) -> Callable[[list[str]], 
     return types.FunctionType(function.__code__, {**function.__globals__, **names}, None, function.__defaults__)
 
 
-def _benchexec(argv: list[str]) -> NoReturn:
+def _benchexec(argv: list[str]) -> None:
     # Here, since it takes longer to load than a container to make.
     from benchexec import benchexec
 

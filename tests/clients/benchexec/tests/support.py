@@ -99,9 +99,7 @@ def execute(
                 executor.SUB_PROCESS_PIDS.discard(pid)
         stdout.seek(0)
         stderr.seek(0)
-        return Ran(
-            util.ProcessExitCode.from_raw(status), rusage, stdout.read(), stderr.read(), cleanup, messages
-        )
+        return Ran(util.ProcessExitCode.from_raw(status), rusage, stdout.read(), stderr.read(), cleanup, messages)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ Table = dict[str, dict[str, str]]
 
 class Benchmarks(Case):
     def benchmark(self, kind: str, definition: str) -> tuple[Table, dict[str, list[str]]]:
-        """Runs a benchmark; returns the columns of each run, and the lines of each file, in any order since a tool may shuffle."""
+        """Runs a benchmark; returns the columns of each run, and the sorted lines of each file, since a tool may shuffle."""
         output = f"{self.directory}/{kind}"
         # benchexec may leave the process behind in which it loads modules like benchmark.shelltool, with our end of a pipe.
         with tempfile.TemporaryFile("w+") as log:
@@ -64,7 +64,9 @@ class Benchmarks(Case):
             # Where there are no control groups BenchExec measures neither processor time nor memory: then both have none.
             self.assertEqual(actual[run].keys(), expected[run].keys())
             self.assertIn("walltime", actual[run])
-            self.assertEqual(*({title: value for title, value in runs[run].items() if title not in MEASURED} for runs in (actual, expected)))
+            self.assertEqual(
+                *({title: value for title, value in runs[run].items() if title not in MEASURED} for runs in (actual, expected))
+            )
         return actual, actual_files
 
     def test_example(self) -> None:

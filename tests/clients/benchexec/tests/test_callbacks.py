@@ -139,7 +139,9 @@ class Callbacks(Case):
         for kind, executor in EXECUTORS.items():
             with self.subTest(kind):
                 made = executor(dir_modes={**READ_ONLY, "/tmp": "full-access"}, container_tmpfs=False)
-                ran = execute(made, ["sh", "-c", "find /tmp/BenchExec_run_* -type f -o -name upper"], env={**os.environ, "TMPDIR": "/tmp"})
+                ran = execute(
+                    made, ["sh", "-c", "find /tmp/BenchExec_run_* -type f -o -name upper"], env={**os.environ, "TMPDIR": "/tmp"}
+                )
                 self.assertEqual(ran.text, "")
 
     def test_resource_usage(self) -> None:
@@ -246,7 +248,9 @@ class Ends(Case):
             with self.subTest(error):
                 made = StdboxExecutor(dir_modes={**READ_ONLY, self.directory: "full-access"})
                 with self.assertRaises(type(error)) as raised:
-                    execute(made, ["sh", "-c", f"touch '{marker}'; sleep 1000", self.word], parent_setup=mock.Mock(side_effect=error))
+                    execute(
+                        made, ["sh", "-c", f"touch '{marker}'; sleep 1000", self.word], parent_setup=mock.Mock(side_effect=error)
+                    )
                 self.assertIs(raised.exception, error)
                 self.assertFalse(os.path.exists(marker))
                 with self.assertRaises(type(error)):

@@ -36,7 +36,11 @@ class Commands(Case):
         (expected, expected_left), (actual, actual_left) = done
         # Times are those of the run.
         lines = [
-            [line for line in ran.stdout.splitlines() if not line.startswith(("starttime=", "walltime=", "cputime", "memory", "pressure"))]
+            [
+                line
+                for line in ran.stdout.splitlines()
+                if not line.startswith(("starttime=", "walltime=", "cputime", "memory", "pressure"))
+            ]
             for ran in (expected, actual)
         ]
         self.assertEqual(
@@ -52,7 +56,16 @@ class Commands(Case):
 
     def test_containerexec(self) -> None:
         ran = self.both(
-            "containerexec", "--read-only-dir", "/", "--dir", "/tmp", "--", "sh", "-c", "cat; id -u; pwd; echo x > file; exit 7", input="in\n"
+            "containerexec",
+            "--read-only-dir",
+            "/",
+            "--dir",
+            "/tmp",
+            "--",
+            "sh",
+            "-c",
+            "cat; id -u; pwd; echo x > file; exit 7",
+            input="in\n",
         )
         self.assertEqual((ran.returncode, ran.stdout, ran.left), (7, "in\n1000\n/tmp\n", {"output.files/file": "x\n"}))
 
@@ -75,7 +88,9 @@ class Commands(Case):
 
     def test_containerexec_with_default_modes(self) -> None:
         """An overlay of the host's whole tree; BenchExec's own needs a program and a device for it on most machines."""
-        ran = self.run_command("stdbox", "containerexec", "--", "sh", "-c", "echo new > file; rm -r /usr/share/doc; echo $HOME; touch ~/x")
+        ran = self.run_command(
+            "stdbox", "containerexec", "--", "sh", "-c", "echo new > file; rm -r /usr/share/doc; echo $HOME; touch ~/x"
+        )
         self.assertEqual((ran.returncode, ran.stdout), (0, "/home/benchexec\n"), ran.stderr)
         self.assertEqual(os.listdir(self.directory), ["output.files"])
         self.assertEqual(os.listdir(f"{self.directory}/output.files"), ["file"])

@@ -26,9 +26,7 @@ class Same(Case):
             for kind, executor in EXECUTORS.items()
         }
         expected, actual = ran["BenchExec"], ran["stdbox"]
-        self.assertEqual(
-            (actual.status, actual.stdout, actual.stderr), (expected.status, expected.stdout, expected.stderr)
-        )
+        self.assertEqual((actual.status, actual.stdout, actual.stderr), (expected.status, expected.stdout, expected.stderr))
         return actual
 
     # --- the command ---
@@ -99,9 +97,7 @@ class Same(Case):
             os.dup2(file.fileno(), 0)
             for executor in EXECUTORS.values():
                 file.seek(0)
-                self.assertEqual(
-                    execute(executor(dir_modes=dict(READ_ONLY)), ["cat"], stdin=None).text, "from the caller\n"
-                )
+                self.assertEqual(execute(executor(dir_modes=dict(READ_ONLY)), ["cat"], stdin=None).text, "from the caller\n")
 
     def test_stdout_and_stderr_are_apart(self) -> None:
         ran = self.both("echo out; echo err >&2")
@@ -149,7 +145,9 @@ class Same(Case):
         self.assertEqual(ran.text.split(), sorted(name for _index, name in socket.if_nameindex()))
 
     def test_loopback_is_up(self) -> None:
-        program = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname()); print('up')"
+        program = (
+            "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname()); print('up')"
+        )
         self.assertEqual(self.both('/usr/bin/python3 -c "$1"', program).text, "up\n")
 
     # --- directories ---
@@ -167,10 +165,10 @@ class Same(Case):
                     directory = tempfile.mkdtemp(dir=self.directory)
                     with open(f"{directory}/file", "w") as file:
                         file.write("old")
-                    script = 'cd "$1" && cat file 2>/dev/null; touch new 2>/dev/null; ls -A | grep new >&2; echo -n changed > file'
-                    ran = execute(
-                        executor(dir_modes={**READ_ONLY, directory: mode}), ["/bin/sh", "-c", script, "sh", directory]
+                    script = (
+                        'cd "$1" && cat file 2>/dev/null; touch new 2>/dev/null; ls -A | grep new >&2; echo -n changed > file'
                     )
+                    ran = execute(executor(dir_modes={**READ_ONLY, directory: mode}), ["/bin/sh", "-c", script, "sh", directory])
                     self.assertEqual(ran.text, seen)
                     self.assertEqual(ran.stderr.decode().split()[: len(made)], made)
                     with open(f"{directory}/file") as file:
@@ -197,7 +195,9 @@ class Same(Case):
 
     def test_tmp_and_run_follow_the_root_where_they_are_not_named(self) -> None:
         with tempfile.NamedTemporaryFile(dir="/tmp") as file:
-            ran = self.both('cat "$1"; touch /tmp/x 2>/dev/null || echo refused', file.name, options={"dir_modes": {"/": "read-only"}})
+            ran = self.both(
+                'cat "$1"; touch /tmp/x 2>/dev/null || echo refused', file.name, options={"dir_modes": {"/": "read-only"}}
+            )
         self.assertEqual(ran.text, "refused\n")
 
     def test_tmp_of_the_host(self) -> None:
@@ -336,9 +336,7 @@ line'; do echo "$name" > "$name"; done
         os.mkdir("real")
         os.symlink("real", "link")
         for kind, executor in EXECUTORS.items():
-            execute(
-                executor(dir_modes=dict(READ_ONLY)), ["touch", f"by {kind}"], cwd="/tmp", output_dir="link", patterns=["*"]
-            )
+            execute(executor(dir_modes=dict(READ_ONLY)), ["touch", f"by {kind}"], cwd="/tmp", output_dir="link", patterns=["*"])
         self.assertEqual(sorted(os.listdir("real")), ["by BenchExec", "by stdbox"])
 
     def test_links_are_not_followed(self) -> None:
@@ -351,7 +349,11 @@ line'; do echo "$name" > "$name"; done
             output = f"{self.directory}/{kind}"
             script = f"ln -s '/../../../../../../../..{secret}' planted; ln -s '{secret}/key' direct"
             execute(
-                executor(dir_modes={**READ_ONLY, secret: "hidden"}), ["sh", "-c", script], cwd="/tmp", output_dir=output, patterns=["*", "planted/*"]
+                executor(dir_modes={**READ_ONLY, secret: "hidden"}),
+                ["sh", "-c", script],
+                cwd="/tmp",
+                output_dir=output,
+                patterns=["*", "planted/*"],
             )
             self.assertEqual(os.path.exists(f"{secret}/key"), kind == "stdbox")
             self.assertEqual(os.path.exists(output), kind == "BenchExec")

@@ -18,7 +18,10 @@ DIFFERENT = {
 
 
 def on_stdbox() -> type[unittest.TestCase]:
-    """The tests of containers, with our class under the name that they use. Made here, so that it is not found and run on its own."""
+    """The tests of containers, with our class under the name that they use.
+
+    Made here, so that it is not found and run on its own.
+    """
 
     class OnStdbox(test_runexecutor.TestRunExecutorWithContainer):
         @classmethod
