@@ -16,8 +16,8 @@ becomes a job:
     container_tmpfs            scratch: a tmpfs, else a directory below BenchExec's own temporary one
     memlimit, memory_nodes     scratch: size and NUMA nodes of that tmpfs (the limit itself is a matter of the control group)
     output_dir, patterns       results, from where the files are moved
-    parent_setup_fn            called while the command stands just before exec, after its process and the container's first one have
-                               entered their control groups
+    parent_setup_fn            called while the command stands just before exec, when its process and the container's first one
+                               have entered their control groups
     child_setup_fn             called in the process that becomes stdbox: resource limits, niceness, affinity and umask reach the
                                command by inheritance. A process group, signal handlers and the parent-death signal do not, since
                                the command gets a session of its own, with default signal handling, anyway

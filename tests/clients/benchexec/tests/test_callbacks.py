@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -14,8 +16,16 @@ from unittest import mock
 
 from benchexec import BenchExecException, util
 from benchexec.cgroups import Cgroups, _DummyCgroups
-from stdbox_benchexec import StdboxError, StdboxExecutor, StdboxRunExecutor
+from stdbox_benchexec import StdboxError, StdboxExecutor, StdboxRunExecutor, _rusage
 from support import EXECUTORS, READ_ONLY, Case, execute, processes
+
+
+RUSAGE = {
+    "user_ns": "ru_utime", "system_ns": "ru_stime", "max_rss_bytes": "ru_maxrss", "minor_faults": "ru_minflt",
+    "major_faults": "ru_majflt", "block_reads": "ru_inblock", "block_writes": "ru_oublock",
+    "voluntary_switches": "ru_nvcsw", "involuntary_switches": "ru_nivcsw",
+}  # fmt: skip
+"""Names of the report, and of getrusage(2)."""
 
 
 def children() -> set[int]:
@@ -25,6 +35,12 @@ def children() -> set[int]:
         with open(f"/proc/self/task/{thread}/children") as file:
             found.update(map(int, file.read().split()))
     return found
+
+
+def inside(pid: int) -> int:
+    """The number that a process has in its own container."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[-1]) for line in status if line.startswith("NSpid:"))
 
 
 class RecordedGroups(_DummyCgroups):
@@ -42,9 +58,7 @@ class RecordedGroups(_DummyCgroups):
         return RecordedGroups(f"{self.name}/delegated", self.done)
 
     def add_task(self, pid: int) -> None:
-        with open(f"/proc/{pid}/status") as status:
-            inside = next(line.split()[-1] for line in status if line.startswith("NSpid:"))
-        self.done.append((self.name, int(inside)))
+        self.done.append((self.name, inside(pid)))
 
 
 class Callbacks(Case):
@@ -111,12 +125,19 @@ class Callbacks(Case):
         """The id given to the caller is one that it can signal, and that of no other process of the container."""
         for kind, executor in EXECUTORS.items():
             with self.subTest(kind):
+                numbers: list[int] = []
+
+                def signal_it(pid: int, _temp_dir: str) -> None:
+                    numbers.append(inside(pid))
+                    time.sleep(0.5)
+                    os.kill(pid, signal.SIGUSR1)
+
                 ran = execute(
                     executor(dir_modes=dict(READ_ONLY)),
                     ["sh", "-c", "trap 'echo got it; exit 5' USR1; while :; do sleep 0.05; done"],
-                    started=lambda pid, _temp_dir: (time.sleep(0.5), os.kill(pid, signal.SIGUSR1)),
+                    started=signal_it,
                 )
-                self.assertEqual((ran.status.value, ran.text), (5, "got it\n"))
+                self.assertEqual((ran.status.value, ran.text, numbers), (5, "got it\n", [2]))
 
     def test_disk_space_can_be_watched(self) -> None:
         """Limits on files look where _get_result_files_base() says, and find the command's files there while it runs."""
@@ -160,18 +181,11 @@ class Callbacks(Case):
 
     def test_resource_usage_is_in_the_order_of_the_system(self) -> None:
         """Every figure of the report lands in the field of its name."""
-        from stdbox_benchexec import _rusage
-
-        names = {
-            "user_ns": "ru_utime", "system_ns": "ru_stime", "max_rss_bytes": "ru_maxrss", "minor_faults": "ru_minflt",
-            "major_faults": "ru_majflt", "block_reads": "ru_inblock", "block_writes": "ru_oublock",
-            "voluntary_switches": "ru_nvcsw", "involuntary_switches": "ru_nivcsw",
-        }  # fmt: skip
         units = {"user_ns": 1_000_000_000, "system_ns": 1_000_000_000, "max_rss_bytes": 1024}
-        figures = {name: (place + 1) * units.get(name, 1) for place, name in enumerate(names)}
+        figures = {name: (place + 1) * units.get(name, 1) for place, name in enumerate(RUSAGE)}
         rusage = _rusage(figures)
-        self.assertEqual([getattr(rusage, field) for field in names.values()], list(range(1, len(names) + 1)))
-        self.assertEqual(sum(rusage), sum(range(1, len(names) + 1)))
+        self.assertEqual([getattr(rusage, field) for field in RUSAGE.values()], list(range(1, len(RUSAGE) + 1)))
+        self.assertEqual(sum(rusage), sum(range(1, len(RUSAGE) + 1)))
 
 
 class Ends(Case):
@@ -292,13 +306,43 @@ class Ends(Case):
             executor = StdboxExecutor(dir_modes=dict(support.READ_ONLY))
             support.execute(executor, sys.argv[1:], parent_setup=lambda: os.kill(os.getpid(), signal.SIGKILL))
         """
-        import sys
-
         ended = subprocess.run([sys.executable, "-c", program, *self.sleep()], cwd=os.path.dirname(__file__))
         self.assertEqual(ended.returncode, -9)
         for name in os.listdir("/tmp"):
             if name.startswith("BenchExec_run_") and os.stat(f"/tmp/{name}").st_uid == os.getuid():
                 os.rmdir(f"/tmp/{name}")
+
+    def test_signals_of_the_terminal_are_for_the_caller(self) -> None:
+        """Who gets them decides whether the command ends."""
+        program = """if True:
+            import os, signal, sys, support
+            from stdbox_benchexec import StdboxExecutor
+            signal.signal(signal.SIGINT, lambda *_: print("caller", flush=True))
+            executor = StdboxExecutor(dir_modes=dict(support.READ_ONLY))
+            ran = support.execute(executor, sys.argv[1:], started=lambda *_: os.killpg(0, signal.SIGINT))
+            print(ran.text, end="")
+        """
+        argv = [sys.executable, "-c", program, "sh", "-c", "sleep 0.5; echo command", self.word]
+        ended = subprocess.run(argv, cwd=os.path.dirname(__file__), capture_output=True, text=True, start_new_session=True)
+        self.assertEqual(ended.stdout, "caller\ncommand\n", ended.stderr)
+
+    def test_failure_after_the_exit(self) -> None:
+        """A report with an error is never taken for a run, whatever the events were."""
+        report = {"outcome": "setup-failed", "degraded": [], "warnings": []}
+        report["error"] = {"code": "internal", "message": "A fault.", "hint": None}
+        exited = {"event": "exited", "wait_status": 0, "rusage": dict.fromkeys(RUSAGE, 0)}
+        with open(f"{self.directory}/stdbox", "w") as fake:
+            fake.write(f"""#!{sys.executable}
+import json, os, sys
+job = json.load(os.fdopen(int(sys.argv[2])))
+for event in {{"event": "ready", "pid": os.getpid(), "init_pid": os.getpid()}}, {exited!r}:
+    os.write(job["sync"]["events_fd"], json.dumps(event).encode() + b"\\n")
+    assert os.read(job["sync"]["control_fd"], 100) == b"continue\\n"
+os.write(int(sys.argv[4]), {json.dumps(report).encode()!r})
+""")
+        os.chmod(fake.name, 0o755)
+        with mock.patch.dict(os.environ, STDBOX_BIN=fake.name), self.assertRaisesRegex(StdboxError, "^internal: A fault$"):
+            execute(StdboxExecutor(dir_modes=dict(READ_ONLY)), ["true"])
 
     def test_descriptors_are_closed(self) -> None:
         made = StdboxExecutor(dir_modes=dict(READ_ONLY))

@@ -171,6 +171,7 @@ class Commands(Case):
     def test_runexec_without_a_command(self) -> None:
         ran = self.both("runexec", "--read-only-dir", "/", "--", "no-such-command")
         self.assertEqual(ran.stdout, "terminationreason=failed\n")
+        self.assertIn("command-not-found", ran.stderr)
 
     def test_runexec_wall_time(self) -> None:
         ran = self.both("runexec", "--read-only-dir", "/", "--walltimelimit", "1", "--", "sleep", "30")

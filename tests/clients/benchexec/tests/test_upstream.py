@@ -56,7 +56,12 @@ class Upstream(Case):
         self.addCleanup(os.chdir, before)
         os.chdir(self.directory)
         expected = self.outcomes(test_runexecutor.TestRunExecutorWithContainer)
-        actual = self.outcomes(on_stdbox())
+        start = mock.Mock(wraps=StdboxRunExecutor._start_execution_in_container)
+        with mock.patch.object(
+            StdboxRunExecutor, "_start_execution_in_container", lambda *args, **kwargs: start(*args, **kwargs)
+        ):
+            actual = self.outcomes(on_stdbox())
+        self.assertGreater(start.call_count, 30)
         self.assertGreater([kind for kind, _text in actual.values()].count("passed"), 30)
         different = {name for name in expected if actual[name][0] != expected[name][0]}
         # Some pass only where there is a program for overlays; else they are skipped in both ways.
