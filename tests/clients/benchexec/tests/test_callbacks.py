@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -158,12 +159,10 @@ class Callbacks(Case):
 
     def test_layers_on_disk_cannot_be_seen_by_the_command(self) -> None:
         for kind, executor in EXECUTORS.items():
-            with self.subTest(kind):
+            with self.subTest(kind), tempfile.TemporaryDirectory() as base, mock.patch.object(tempfile, "tempdir", base):
                 made = executor(dir_modes={**READ_ONLY, "/tmp": "full-access"}, container_tmpfs=False)
-                ran = execute(
-                    made, ["sh", "-c", "find /tmp/BenchExec_run_* -type f -o -name upper"], env={**os.environ, "TMPDIR": "/tmp"}
-                )
-                self.assertEqual(ran.text, "")
+                ran = execute(made, ["sh", "-c", "ls -d BenchExec_run_* | wc -l; find BenchExec_run_* -mindepth 1"], cwd=base)
+                self.assertEqual(ran.text, "1\n")
 
     def test_resource_usage(self) -> None:
         program = "import time; b = bytearray(80_000_000)\nwhile time.process_time() < 0.4: pass"
@@ -306,11 +305,10 @@ class Ends(Case):
             executor = StdboxExecutor(dir_modes=dict(support.READ_ONLY))
             support.execute(executor, sys.argv[1:], parent_setup=lambda: os.kill(os.getpid(), signal.SIGKILL))
         """
-        ended = subprocess.run([sys.executable, "-c", program, *self.sleep()], cwd=os.path.dirname(__file__))
+        # What it leaves behind is removed with the rest.
+        env = {**os.environ, "TMPDIR": self.directory}
+        ended = subprocess.run([sys.executable, "-c", program, *self.sleep()], cwd=os.path.dirname(__file__), env=env)
         self.assertEqual(ended.returncode, -9)
-        for name in os.listdir("/tmp"):
-            if name.startswith("BenchExec_run_") and os.stat(f"/tmp/{name}").st_uid == os.getuid():
-                os.rmdir(f"/tmp/{name}")
 
     def test_signals_of_the_terminal_are_for_the_caller(self) -> None:
         """Who gets them decides whether the command ends."""

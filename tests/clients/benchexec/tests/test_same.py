@@ -157,6 +157,7 @@ class Same(Case):
         expected = {
             "hidden": ("", ["new"], "old"),
             "read-only": ("old", [], "old"),
+            "overlay": ("old", ["new"], "old"),
             "full-access": ("old", ["new"], "changed"),
         }
         for mode, (seen, made, left) in expected.items():
