@@ -19,8 +19,9 @@ becomes a job:
     parent_setup_fn            called while the command stands just before exec, when its process and the container's first one
                                have entered their control groups
     child_setup_fn             called in the process that becomes stdbox: resource limits, niceness, affinity and umask reach the
-                               command by inheritance. A process group, signal handlers and the parent-death signal do not, since
-                               the command gets a session of its own, with default signal handling, anyway
+                               command by inheritance, and hold for stdbox on the way. A process group, signal handlers and the
+                               parent-death signal do not, since the command gets a session of its own, with default signal
+                               handling, anyway
     parent_cleanup_fn          called when the command has ended and the container still stands
     exit status, rusage        of the event `exited`; the process id is that of the command, outside the container
 
@@ -39,7 +40,7 @@ What differs from ContainerExecutor's own containers, each because stdbox does s
     result files         planted links lead nowhere, and a file is delivered even where the job took its permissions away; a
                          system file such as /etc/passwd is a result if the job has changed it; characters of cwd mean
                          themselves; [:alpha:] means what it does in a shell
-    limits on files      the few files of the layers that stdbox itself lays out count as well
+    limits on files      what stdbox itself lays out in the layers counts as well, some fifty files below an overlay of /
     core dumps           an unlimited size is passed on as the largest number there is
     cleanup              nothing of a container is left to look at with RunExecutor(cleanup_temp_dir=False)
     errors               StdboxError, a BenchExecException that says what failed, where BenchExec says "check log for details"
@@ -269,7 +270,7 @@ class _Run:
                     stderr=stderr,
                     env=env,
                     pass_fds=(spec.fileno(), self._report.fileno(), events_inside, control_inside),
-                    # Nothing to call is worth knowing: then no copy of this process has to be made.
+                    # Without one, starting stdbox does not copy this process.
                     preexec_fn=None if child_setup_fn is util.dummy_fn else child_setup_fn,
                     # Ctrl-C is for the caller, who calls stop(), and not for stdbox, which would end the job on its own.
                     process_group=0,
