@@ -452,8 +452,7 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
 pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let ids = ids::ids(job, facts)?;
     let mut leaf = cgroup::leaf(job, facts)?;
-    let own_group = leaf.is_some() || job.sync.is_some();
-    let mut tree = tree::build(job, facts, &ids, own_group)?;
+    let mut tree = tree::build(job, facts, &ids, leaf.is_some())?;
     let caller = &facts.caller;
     let kept = ids.kept(job, tree.names_held)?;
     let mut degraded = ids.degraded;

@@ -73,6 +73,12 @@ impl Heard {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Whether nothing was heard since.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next answer, if all of it is there.
     pub fn next_answer(&mut self) -> Option<Answer> {
         let end = memchr::memchr(b'\n', &self.0);

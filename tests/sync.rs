@@ -20,6 +20,7 @@ mod support;
 
 use nix::libc;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -42,6 +43,14 @@ fn script(text: &str, fields: &Value) -> Value {
 
 fn number(event: &Value, field: &str) -> i32 {
     i32::try_from(event[field].as_i64().unwrap()).unwrap()
+}
+
+/// Waits until the target executes this program.
+fn runs(ready: &Value, program: &str) {
+    let comm = format!("/proc/{}/comm", number(ready, "pid"));
+    eventually("the target runs", || {
+        fs::read_to_string(&comm).unwrap_or_default() == program
+    });
 }
 
 /// A line of /proc/PID/status.
@@ -533,10 +542,7 @@ fn job_that_is_told_to_stop_while_it_runs_does_not_wait_for_its_caller() {
     let mut talk = Talk::begin(&script("echo up; exec sleep 600", &json!({})), &json!({}));
     let ready = talk.expect("ready");
     talk.say("continue\n");
-    let comm = format!("/proc/{}/comm", number(&ready, "pid"));
-    eventually("the target runs", || {
-        fs::read_to_string(&comm).unwrap_or_default() == "sleep\n"
-    });
+    runs(&ready, "sleep\n");
     kill(pid_of(&talk.child), libc::SIGTERM);
     let exited = talk.expect("exited");
     assert_eq!(exited["wait_status"], libc::SIGKILL);
@@ -546,15 +552,34 @@ fn job_that_is_told_to_stop_while_it_runs_does_not_wait_for_its_caller() {
 }
 
 #[test]
-fn end_of_the_control_while_the_job_runs_counts_at_the_next_pause() {
-    let mut talk = Talk::begin(&script("sleep 0.3; exit 2", &json!({})), &json!({}));
+fn caller_that_leaves_while_the_job_runs_cancels_it() {
+    for leaves in [true, false] {
+        let mut talk = Talk::begin(&script("exec sleep 600", &json!({})), &json!({}));
+        let ready = talk.expect("ready");
+        talk.say("continue\n");
+        runs(&ready, "sleep\n");
+        if leaves {
+            talk.leave();
+        } else {
+            // It has said all that it has to say.
+            talk.say("continue\n");
+            talk.leave();
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(talk.child.try_wait().unwrap().is_none());
+            kill(pid_of(&talk.child), libc::SIGTERM);
+        }
+        assert_eq!(talk.expect("exited")["wait_status"], libc::SIGKILL);
+        let seen = talk.finish();
+        assert_eq!(seen.report["outcome"], "cancelled", "{seen}");
+    }
+    // Without a pause to come nobody is missed.
+    let sync = json!({"pause_after_exit": false});
+    let mut talk = Talk::begin(&script("sleep 0.3; exit 2", &json!({})), &sync);
     talk.expect("ready");
     talk.say("continue\n");
     talk.leave();
-    assert_eq!(talk.expect("exited")["wait_status"], 2 << 8);
-    let seen = talk.finish();
-    assert_eq!(seen.report["outcome"], "cancelled", "{seen}");
-    assert_eq!(seen.report["exit_code"], 2, "{seen}");
+    talk.expect("exited");
+    talk.finish().exited(2);
 }
 
 /// The caller is a process of its own, which is killed: stdbox is nobody's child then, and nobody reads its report.
@@ -790,17 +815,57 @@ fn job_that_the_caller_places_can_make_no_control_group_namespace_of_its_own() {
     }
 }
 
+/// Mounts of control groups: where they are, and how they may be used; the last of several in one place covers the others.
+fn groups(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter(|line| line.contains(" - cgroup"));
+    let words = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+    words
+        .map(|words| (words[4].to_owned(), words[5].to_owned()))
+        .collect()
+}
+
 #[test]
-fn hierarchy_is_not_shown_writable_to_a_job_that_the_caller_places() {
-    let (events, told) = pipe(0);
-    let fd = told.as_raw_fd();
-    let job = script(
-        "exit 0",
-        &json!({"directories": {"/sys": "full-access"}, "sync": {"events_fd": fd}}),
-    );
-    let child = start_with(&job, |command| pass(command, vec![fd]));
-    drop((events, told));
-    finish(child).failed("contradiction", "validate");
+fn hierarchies_are_not_shown_writable_to_a_job_that_the_caller_places_unless_it_names_one() {
+    let outside = groups(&fs::read_to_string("/proc/self/mountinfo").unwrap());
+    let Some((named, _)) = outside.first_key_value() else {
+        return skip("cgroup1", "no control groups are mounted here");
+    };
+    for whole in [
+        json!({"/": "full-access"}),
+        json!({"/": "full-access", "/sys": "full-access"}),
+        json!({"/": "full-access", named: "full-access"}),
+    ] {
+        let fields = json!({"directories": whole, "capabilities": []});
+        let job = script("cat /proc/self/mountinfo", &fields);
+        let (.., seen) = Talk::begin(&job, &json!({})).play();
+        let inside = groups(seen.exited(0).stdout());
+        assert!(!inside.is_empty(), "{seen}");
+        for (at, options) in inside {
+            let mut above = std::path::Path::new(&at).ancestors();
+            let wanted = above.any(|place| {
+                let place = place.to_str().unwrap();
+                place != "/" && whole.get(place).is_some()
+            });
+            let writable = options.split(',').any(|option| option == "rw");
+            let possible = outside[&at].starts_with("rw");
+            assert_eq!(writable, wanted && possible, "{whole}: {at}: {seen}");
+        }
+    }
+}
+
+#[test]
+fn target_has_no_capability_after_its_pause() {
+    for (name, fields) in variants() {
+        if name.contains("capabilities") {
+            continue;
+        }
+        let job = script("grep -E '^(Cap|NoNewPrivs)' /proc/self/status", &fields);
+        let (.., seen) = Talk::begin(&job, &json!({})).play();
+        let said = seen.exited(0).stdout();
+        let none =
+            ["Inh", "Prm", "Eff", "Bnd", "Amb"].map(|set| format!("Cap{set}:\t0000000000000000\n"));
+        assert_eq!(said, none.concat() + "NoNewPrivs:\t1\n", "{name}: {seen}");
+    }
 }
 
 #[test]

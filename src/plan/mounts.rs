@@ -308,7 +308,7 @@ fn bind(
     } else {
         place.file(b)?;
     }
-    if !read_only && b.own_group && system::in_own_hierarchy(b, &from, false) {
+    if !read_only && b.has_leaf && system::in_own_hierarchy(b, &from, false) {
         return Err(system::own_limits(&from, pointer).into());
     }
     let slot = b.slot();

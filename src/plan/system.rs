@@ -243,7 +243,7 @@ pub(super) fn settings_below(b: &mut Builder<'_>, from: &AbsPath) -> Vec<AbsPath
 /// The refusal, at the field that asks.
 pub(super) fn refuse_own_limits(b: &mut Builder<'_>) -> Result<(), NoPlan> {
     let full = |directory: &&Directory| directory.mode == Mode::FullAccess;
-    if !b.own_group || !b.directories.values().any(|directory| full(&directory)) {
+    if !b.has_leaf || !b.directories.values().any(|directory| full(&directory)) {
         return Ok(());
     }
     let sys = AbsPath::fixed("/sys");
@@ -280,7 +280,7 @@ pub(super) fn own_limits(path: &AbsPath, at: &str) -> Problem {
     );
     Problem::at(Code::Contradiction, at, message)
         .path(path.bytes())
-        .hint("Show them read-only, or leave out what needs a control group: limits.memory_bytes, processes, cpus, cpuset, \"cgroup\", and \"sync\".")
+        .hint("Show them read-only, or leave out what needs a control group: limits.memory_bytes, processes, cpus, cpuset, and \"cgroup\".")
 }
 
 /// Writable memory where the host has it.

@@ -88,6 +88,8 @@ pub(super) struct Builder<'a> {
     pub(super) base: AbsPath,
     /// Whether some process of the container can be the real root.
     pub(super) real_root: bool,
+    /// Whether the job has a control group that is made here.
+    pub(super) has_leaf: bool,
     /// Whether the job has a control group of its own, made here or by the caller.
     pub(super) own_group: bool,
     /// Whether some process of the container can be the owner of init's files in /proc.
@@ -144,10 +146,11 @@ pub(super) fn build(
     job: &Job,
     facts: &HostFacts,
     ids: &Ids,
-    own_group: bool,
+    has_leaf: bool,
 ) -> Result<Tree, NoPlan> {
     let mut b = Builder::new(job, facts, ids);
-    b.own_group = own_group;
+    b.has_leaf = has_leaf;
+    b.own_group = has_leaf || job.sync.is_some();
     b.another_root()?;
     b.settle_directories()?;
     let root = AbsPath::root();
@@ -171,6 +174,7 @@ impl<'a> Builder<'a> {
             facts,
             base: AbsPath::root(),
             real_root: ids.real_root,
+            has_leaf: false,
             own_group: false,
             owns_init: ids.owns_init,
             directories: job.directories.clone(),

@@ -33,6 +33,7 @@ pub(crate) struct Dialogue {
     /// The directory on the disk that holds what the job writes.
     scratch: Option<Text>,
     ready: bool,
+    ended: bool,
     /// Which it is, and since when.
     pause: Option<(Pause, u64)>,
     heard: Heard,
@@ -49,6 +50,7 @@ impl Dialogue {
             gate,
             scratch,
             ready: false,
+            ended: false,
             pause: None,
             heard: Heard::default(),
             unsaid: Vec::new(),
@@ -64,12 +66,13 @@ impl Dialogue {
             events,
             revents: 0,
         };
-        // Between the pauses nobody listens: that nothing will be said any more is of interest at a pause only.
+        // A caller that leaves while the job runs could not answer at the pause that is still to come.
+        let owes = self.ready && !self.ended && self.wanted.after_exit && self.heard.is_empty();
         let control = self.wanted.control.unwrap_or(-1);
         [
             wait(!self.ready, self.gate.as_raw_fd(), POLLIN),
             wait(self.has_to_say(), self.wanted.events, POLLOUT),
-            wait(self.pause.is_some(), control, POLLIN),
+            wait(self.pause.is_some() || owes, control, POLLIN),
         ]
     }
 
@@ -105,6 +108,7 @@ impl Dialogue {
             wait_status,
             rusage,
         };
+        self.ended = true;
         self.unsaid.extend(event.to_bytes());
         self.reach(Pause::AfterExit, wait && self.wanted.after_exit);
         self.go_on()

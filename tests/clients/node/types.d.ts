@@ -940,11 +940,12 @@ export interface JobResults {
  * Events for, and pauses by, a caller that measures or places the processes itself: one JSON line
  * per event on events_fd ("ready" before exec, "exited" when the target has ended; see event.json),
  * and the line `continue` expected on control_fd at each pause. End of file there, or another line,
- * cancels the job: at the first pause it never runs, at the second its results are not collected.
- * Between the pauses nothing is read. The time of the pauses counts for no limit. A job that is
- * cancelled while it runs has no second pause. Neither descriptor can be a stream of the target's
- * (contradiction) or one of fds (bad-descriptor). The control groups that the target may be placed
- * in are never shown writable; asking for it is refused as contradiction.
+ * cancels the job: at the first pause it never runs, at the second its results are not collected. A
+ * caller that closes its end while the job runs and a pause is still to come cancels it as well.
+ * The time of the pauses counts for no limit. A job that is cancelled while it runs has no second
+ * pause. Neither descriptor can be a stream of the target's (contradiction) or one of fds
+ * (bad-descriptor). The control groups that the target may be placed in are shown writable only
+ * where /sys or a directory of theirs is named as full-access.
  */
 export interface JobSync {
   /**
@@ -1199,11 +1200,11 @@ export interface Job {
    * per event on events_fd ("ready" before exec, "exited" when the target has ended; see
    * event.json), and the line `continue` expected on control_fd at each pause. End of file there,
    * or another line, cancels the job: at the first pause it never runs, at the second its results
-   * are not collected. Between the pauses nothing is read. The time of the pauses counts for no
-   * limit. A job that is cancelled while it runs has no second pause. Neither descriptor can be a
-   * stream of the target's (contradiction) or one of fds (bad-descriptor). The control groups that
-   * the target may be placed in are never shown writable; asking for it is refused as
-   * contradiction.
+   * are not collected. A caller that closes its end while the job runs and a pause is still to come
+   * cancels it as well. The time of the pauses counts for no limit. A job that is cancelled while
+   * it runs has no second pause. Neither descriptor can be a stream of the target's (contradiction)
+   * or one of fds (bad-descriptor). The control groups that the target may be placed in are shown
+   * writable only where /sys or a directory of theirs is named as full-access.
    */
   sync?: JobSync;
   /**

@@ -747,10 +747,11 @@ class JobSync(_JobSyncRequired, total=False):
     line per event on events_fd ("ready" before exec, "exited" when the target has ended; see
     event.json), and the line `continue` expected on control_fd at each pause. End of file there, or
     another line, cancels the job: at the first pause it never runs, at the second its results are
-    not collected. Between the pauses nothing is read. The time of the pauses counts for no limit. A
-    job that is cancelled while it runs has no second pause. Neither descriptor can be a stream of
-    the target's (contradiction) or one of fds (bad-descriptor). The control groups that the target
-    may be placed in are never shown writable; asking for it is refused as contradiction."""
+    not collected. A caller that closes its end while the job runs and a pause is still to come
+    cancels it as well. The time of the pauses counts for no limit. A job that is cancelled while it
+    runs has no second pause. Neither descriptor can be a stream of the target's (contradiction) or
+    one of fds (bad-descriptor). The control groups that the target may be placed in are shown
+    writable only where /sys or a directory of theirs is named as full-access."""
     control_fd: Descriptor
     """Open descriptor of stdbox's to read `continue` from, one line for each pause; needed for
     either, whose lack is refused as missing-field. An answer may come before it is asked for."""
@@ -936,10 +937,11 @@ class Job(_JobRequired, total=False):
     line per event on events_fd ("ready" before exec, "exited" when the target has ended; see
     event.json), and the line `continue` expected on control_fd at each pause. End of file there, or
     another line, cancels the job: at the first pause it never runs, at the second its results are
-    not collected. Between the pauses nothing is read. The time of the pauses counts for no limit. A
-    job that is cancelled while it runs has no second pause. Neither descriptor can be a stream of
-    the target's (contradiction) or one of fds (bad-descriptor). The control groups that the target
-    may be placed in are never shown writable; asking for it is refused as contradiction."""
+    not collected. A caller that closes its end while the job runs and a pause is still to come
+    cancels it as well. The time of the pauses counts for no limit. A job that is cancelled while it
+    runs has no second pause. Neither descriptor can be a stream of the target's (contradiction) or
+    one of fds (bad-descriptor). The control groups that the target may be placed in are shown
+    writable only where /sys or a directory of theirs is named as full-access."""
     strict: bool
     """true: anything that would be reported as degraded (asked for and not fully given) is
     setup-failed instead and the target does not run."""
