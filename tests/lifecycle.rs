@@ -1115,6 +1115,8 @@ fn job_that_cannot_be_read_is_reported() {
     ] {
         let seen = run_with(b"", &options, |_| {});
         seen.failed(code, "parse");
+        let named = json!(options[1].starts_with('/').then_some(options[1]));
+        assert_eq!(seen.report["error"]["path"], named, "{seen}");
         assert_eq!(
             (&seen.report["outcome"], seen.status),
             (&json!("invalid-job"), Some(2)),

@@ -29,6 +29,7 @@ use scratch::DiskScratch;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use stdbox::host::{Caller, HostFacts};
 use stdbox::job::{self, Channels, Job, Scratch};
@@ -306,11 +307,12 @@ fn read_job(place: &Place) -> Result<Vec<u8>, Problem> {
         } else {
             Code::FileRefused
         };
-        Problem::new(
-            code,
-            Stage::Parse,
-            format!("The job could not be read: {error}."),
-        )
+        let message = format!("The job could not be read: {error}.");
+        let problem = Problem::new(code, Stage::Parse, message);
+        match place {
+            Place::File(path) => problem.path(path.as_os_str().as_bytes()),
+            Place::Standard | Place::Fd(_) => problem,
+        }
     };
     let source = match place {
         Place::Standard => borrow_descriptor(0),

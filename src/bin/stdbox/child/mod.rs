@@ -104,7 +104,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     // target does not start.
     fd::close(image.parents_end);
     let [gate, parents_gate] = image.gate;
-    fd::close(parents_gate);
+    if parents_gate >= 0 {
+        fd::close(parents_gate);
+    }
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
     // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
     process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
