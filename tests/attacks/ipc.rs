@@ -179,16 +179,19 @@ fn objects_are_apart(kind: &str) {
     let scene = Fresh::new();
     let shared = json!({"directories": {scene.str(): "full-access"}});
     let ready = |name: &str| scene.path().join(name);
-    let name = marker(kind).replace('-', "");
-    let mut host = Sharing {
+    let on_the_host = |file: &str| Sharing {
         child: Command::new(probe())
-            .args(["share", kind, &name])
-            .arg(ready("host"))
+            .args(["share", kind, &marker(kind).replace('-', "")])
+            .arg(ready(file))
             .stdout(Stdio::null())
             .spawn()
             .unwrap(),
-        ready: ready("host"),
+        ready: ready(file),
     };
+    // The first of a namespace has the number 0, which that of the job has too: on the host it is another one.
+    let mut first = on_the_host("first");
+    first.address();
+    let mut host = on_the_host("host");
     let name = marker(kind).replace('-', "");
     let file = ready("job");
     let job = probe_job(&["share", kind, &name, file.to_str().unwrap()], &shared);
@@ -209,6 +212,7 @@ fn objects_are_apart(kind: &str) {
     let (crossed, between, back) = (in_job(&host_at), in_job(&job_at), on_host(&job_at));
     // A message is gone when it is read, so this comes last.
     let control = on_host(&host_at);
+    first.end();
     host.end();
     job.end();
     let has = |found: &Value, secret: &str| found.as_array().unwrap().contains(&json!(secret));
