@@ -2,12 +2,15 @@ import gc
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import stdbox
 
-from .support import Case, eventually, job, long_sleep, python, run, shell, sleepers, start
+from .support import BINARY, Case, eventually, job, long_sleep, python, run, shell, sleepers, start
 
 
 class Cancel(Case):
@@ -44,9 +47,15 @@ class Cancel(Case):
             self.assertEqual(running.wait(0)["outcome"], "exited")
 
     def test_a_job_that_is_cancelled_at_once_has_a_report(self) -> None:
-        with start(job("sleep", long_sleep())) as running:
-            running.cancel()
-            self.assertEqual(running.wait()["outcome"], "cancelled")
+        with tempfile.TemporaryDirectory() as folder:
+            slow = Path(folder) / "slow"
+            # No shell: those clear the mask of signals.
+            late = f"import os, sys, time; time.sleep(0.5); os.execv({BINARY!r}, sys.argv)"
+            slow.write_text(f"#!{sys.executable}\n{late}\n")
+            slow.chmod(0o755)
+            with stdbox.start(job("sleep", long_sleep()), stdbox=slow) as running:
+                running.cancel()
+                self.assertEqual(running.wait()["outcome"], "cancelled")
 
     def test_another_thread_can_cancel(self) -> None:
         seconds = long_sleep()
@@ -146,13 +155,25 @@ class Programs(Case):
 
     def test_a_fork_of_the_program_does_not_end_the_job(self) -> None:
         program = """if True:
-            import os, stdbox, sys
+            import os, stdbox, sys, threading
             job = {"argv": ["sh", "-c", "read line; echo $line"], "cwd": "/"}
             running = stdbox.start(job, stdbox=sys.argv[1], stdin=stdbox.PIPE)
-            if os.fork() == 0:
+            # As if another thread were in the middle of something: in the fork it never leaves it.
+            hold, held = threading.Event(), threading.Event()
+            def busy():
+                with running._process._lock:
+                    held.set()
+                    hold.wait()
+            thread = threading.Thread(target=busy)
+            thread.start()
+            held.wait()
+            fork = os.fork()
+            if fork == 0:
                 running.cancel()
-                sys.exit(0)
-            os.wait()
+                os._exit(0)
+            os.waitpid(fork, 0)
+            hold.set()
+            thread.join()
             running.stdin.write(b"alive\\n")
             running.stdin.close()
             print(running.wait()["stdout"]["text"])

@@ -21,6 +21,18 @@ class Descriptors(Case):
             os.close(read)
             os.close(write)
 
+    def test_stdbox_holds_no_streams_that_the_job_does_not_use(self) -> None:
+        read, write = os.pipe()
+        own = os.dup(0)
+        os.dup2(read, 0)
+        try:
+            with start(job("sleep", "60")) as running:
+                self.assertEqual(os.readlink(f"/proc/{running.pid}/fd/0"), "/dev/null")
+        finally:
+            os.dup2(own, 0)
+            for number in (read, write, own):
+                os.close(number)
+
     def test_descriptors_that_the_job_names_keep_their_numbers(self) -> None:
         read, write = os.pipe()
         high = os.dup2(write, 200, inheritable=False)
