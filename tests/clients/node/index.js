@@ -94,7 +94,7 @@ class Running {
       if (stdio[number] === undefined && isOpen(number)) stdio[number] = number;
     }
     const free = (number) => {
-      while (stdio[number] !== undefined || named.has(number)) number += 1;
+      while (stdio[number] !== undefined) number += 1;
       return number;
     };
     const spec = free(3);
@@ -306,9 +306,8 @@ function serialise(value, at, depth) {
       return JSON.stringify(value);
     case "number":
       if (!Number.isFinite(value)) throw new RangeError(`${at}: ${value} is no number of JSON`);
-      if (Number.isInteger(value)) {
-        if (!Number.isSafeInteger(value)) throw new RangeError(`${at}: ${value} is not exact; write it as a BigInt`);
-        return String(BigInt(value));
+      if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+        throw new RangeError(`${at}: ${value} is not exact; write it as a BigInt`);
       }
       return JSON.stringify(value);
     case "bigint":

@@ -1,6 +1,8 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { spawn } = require("node:child_process");
+const { once } = require("node:events");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
@@ -19,6 +21,14 @@ test("the caller's time-out cancels and keeps what there is", async () => {
     return true;
   });
   assert.deepEqual(sleepers(seconds), []);
+});
+
+test("a time-out that did not come does not keep the program", { timeout: 60_000 }, async () => {
+  const program = `
+    const { run } = require(${JSON.stringify(require.resolve("../index.js"))});
+    run({ argv: ["true"], cwd: "/" }, { stdbox: process.env.STDBOX_BIN, timeoutMs: 3_600_000 });`;
+  const [status] = await once(spawn(process.execPath, ["-e", program], { stdio: "ignore" }), "exit");
+  assert.equal(status, 0);
 });
 
 test("the job's own time limit is something else", async () => {

@@ -121,6 +121,6 @@ test("numbers beyond those of JavaScript are written exactly", async () => {
   assert.equal((await run(wide, { stdbox })).exit_code, 0);
   const tooWide = { ...wide, seccomp: { default_action: "allow", rules: rules(2n ** 64n) } };
   await assert.rejects(run(tooWide, { stdbox }), { code: "out-of-range", at: "/seccomp/rules/0/args/0/value" });
-  // An integer is none with an exponent, and fields that are undefined are left out.
+  // Fields that are undefined are left out.
   assert.equal((await check({ ...job("true"), limits: { file_size_bytes: 1e15, cpus: undefined } }, { stdbox })).limits.file_size_bytes, 1e15);
 });
