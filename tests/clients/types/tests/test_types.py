@@ -365,6 +365,7 @@ class Generator(unittest.TestCase):
             ("['if', 'then']", lambda: properties["sync"].update({"if": {}, "then": {}})),
             ("['contains']", lambda: properties["fds"].update(contains={})),
             ("another type", lambda: properties["argv"].update(prefixItems=[{"type": "integer"}])),
+            ("no type", lambda: properties["id"].pop("type") and properties["id"].update(allOf=[{"type": "string"}, {"type": "integer"}])),
             ("['minLength2']", lambda: definitions["path"].update(minLength2=1)),
             ("not in this schema's $defs", lambda: properties["cwd"].update({"$ref": "other.json"})),
             ("needs itself", lambda: definitions["path"]["anyOf"].append({"$ref": "#/$defs/path"})),
