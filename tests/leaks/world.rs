@@ -1,6 +1,7 @@
 //! Where the jobs run.
 
 use crate::Size;
+use crate::support;
 use nix::libc;
 use std::fs;
 use std::process::Command;
@@ -63,7 +64,11 @@ impl World {
                 command
             }
         };
-        command.args(["--world", self.name()]);
+        // Where they lie in a directory that is covered there, copies take their place.
+        command
+            .env("STDBOX_BIN", support::stdbox())
+            .env("STDBOX_PROBE", support::probe())
+            .args(["--world", self.name()]);
         for (name, value) in [
             ("--jobs", size.jobs as u64),
             ("--killed", size.killed as u64),
