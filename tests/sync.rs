@@ -449,6 +449,34 @@ fn disk_scratch_is_told_and_holds_the_jobs_writes() {
     assert_eq!(ready.get("scratch"), None);
 }
 
+/// A full disk, or a reader that is gone.
+#[test]
+fn events_that_cannot_be_told_are_warned_of_and_nobody_waits_for_who_cannot_hear() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let unread = || pipe(0).1;
+    for lost in [full as fn() -> File, unread] {
+        let scene = Fresh::new();
+        let text = format!("echo x > {}/ran; exit 0", scene.str());
+        let fields = json!({"directories": {scene.str(): "full-access"}});
+        let job = script(&text, &fields);
+        let begin = |sync: Value| Talk::with_pipes(&job, &sync, (pipe(0).0, lost()), pipe(0));
+        let seen = finish(begin(json!({})).child);
+        assert_eq!(seen.report["outcome"], "cancelled", "{seen}");
+        assert_eq!(seen.warnings(), ["sync-event-lost"], "{seen}");
+        assert!(!scene.path().join("ran").exists(), "{seen}");
+        let neither = json!({"pause_before_exec": false, "pause_after_exit": false});
+        let seen = finish(begin(neither).child);
+        assert_eq!(seen.exited(0).warnings(), ["sync-event-lost"], "{seen}");
+        let mut control = pipe(0);
+        control.1.write_all(b"continue\ncontinue\n").unwrap();
+        let ahead = Talk::with_pipes(&job, &json!({}), (pipe(0).0, lost()), control);
+        assert_eq!(
+            finish(ahead.child).exited(0).warnings(),
+            ["sync-event-lost"]
+        );
+    }
+}
+
 // ---- the caller leaves, or says stop
 
 /// A job whose target leaves a trace, and has left a process behind.

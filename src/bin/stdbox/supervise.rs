@@ -724,9 +724,8 @@ impl Running<'_> {
         if self.stop.is_none() {
             self.stop = self.exceeded(job).map(Stop::Limit);
         }
-        outcome
-            .warnings
-            .extend(self.dialogue.as_ref().and_then(Dialogue::notice));
+        let notices = self.dialogue.as_ref().map(Dialogue::notices);
+        outcome.warnings.extend(notices.into_iter().flatten());
         outcome.stdout = self.stdout.map(|capture| capture.captured);
         outcome.stderr = self.stderr.map(|capture| capture.captured);
         if self.ready_ns.is_some() && self.exited.is_none() && init_status == libc::SIGKILL {

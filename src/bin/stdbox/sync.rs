@@ -39,6 +39,8 @@ pub(crate) struct Dialogue {
     heard: Heard,
     unsaid: Vec<u8>,
     unknown: Option<Vec<u8>>,
+    /// Why events could not be told.
+    untold: Option<Errno>,
     paused_ns: [u64; 2],
 }
 
@@ -55,6 +57,7 @@ impl Dialogue {
             heard: Heard::default(),
             unsaid: Vec::new(),
             unknown: None,
+            untold: None,
             paused_ns: [0; 2],
         }
     }
@@ -88,13 +91,14 @@ impl Dialogue {
             self.unsaid.extend(event.to_bytes());
             self.reach(Pause::BeforeExec, self.wanted.before_exec);
         }
-        if events {
-            self.say();
-        }
         if control {
             self.listen()?;
         }
-        self.go_on()
+        self.go_on()?;
+        if events {
+            self.say()?;
+        }
+        Ok(())
     }
 
     /// The target has ended. The container stands until the caller has answered, if it is to be waited for.
@@ -146,13 +150,21 @@ impl Dialogue {
         self.paused_ns
     }
 
-    /// The warning about an answer that is not in the protocol.
-    pub(crate) fn notice(&self) -> Option<Notice> {
-        let said = String::from_utf8_lossy(self.unknown.as_ref()?);
-        let message = format!(
-            "The job was cancelled by {said:?} on sync.control_fd: \"continue\" is all that can be said there."
-        );
-        Some(Notice::new("sync-answer-unknown", None, message))
+    /// The warnings about an answer that is not in the protocol, and about events that could not be told.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = Notice> {
+        let unknown = self.unknown.as_ref().map(|said| {
+            let said = String::from_utf8_lossy(said);
+            let message = format!(
+                "The job was cancelled by {said:?} on sync.control_fd: \"continue\" is all that can be said there."
+            );
+            Notice::new("sync-answer-unknown", None, message)
+        });
+        let untold = self.untold.map(|errno| {
+            let text = errno.desc();
+            let message = format!("Events could not be written to sync.events_fd: {text}.");
+            Notice::new("sync-event-lost", None, message)
+        });
+        unknown.into_iter().chain(untold)
     }
 
     fn reach(&mut self, pause: Pause, wait: bool) {
@@ -180,15 +192,22 @@ impl Dialogue {
         let _ended = fd::write(self.gate.as_raw_fd(), b"g");
     }
 
-    /// A caller that closed its end of the events may answer all the same.
-    fn say(&mut self) {
+    /// A caller that has answered ahead need not hear of anything; one that is waited for, and cannot be told, would wait too.
+    fn say(&mut self) -> Result<(), Cancelled> {
         let length = self.unsaid.len().min(AT_ONCE);
         let part = self.unsaid.get(..length).unwrap_or_default();
         match fd::write(self.wanted.events, part) {
             Ok(count) => drop(self.unsaid.drain(..count)),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => self.fall_silent(),
+            Err(errno) => {
+                self.untold = Some(errno);
+                self.fall_silent();
+                if self.pause.is_some() {
+                    return Err(Cancelled);
+                }
+            }
         }
+        Ok(())
     }
 
     fn listen(&mut self) -> Result<(), Cancelled> {

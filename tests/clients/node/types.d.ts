@@ -952,7 +952,8 @@ export interface JobSync {
    * Open descriptor of stdbox's to write events to; one that is not open for writing is refused as
    * bad-descriptor, and neither can be the one that the job or the report goes through. It may be
    * the same socket as control_fd. A caller that does not read is waited for, but not once the job
-   * is cancelled.
+   * is cancelled; events that cannot be written (a full disk, a reader that is gone) are warned of
+   * as sync-event-lost, and cancel the job at a pause.
    */
   events_fd: Descriptor;
   /**
@@ -1754,7 +1755,9 @@ export interface Exited {
   /**
    * The target has ended. With sync.pause_after_exit every other process of the container is dead,
    * and stdbox waits for `continue` while the container still stands: it can be looked at through
-   * /proc/INIT_PID/root.
+   * /proc/INIT_PID/root. What lies there is the job's: a link of its leads to a file of the host,
+   * and a pipe of its keeps who opens it waiting, so look with openat2(2), RESOLVE_IN_ROOT and
+   * O_NONBLOCK.
    */
   event: "exited";
   /**

@@ -739,7 +739,8 @@ class _JobSyncRequired(TypedDict):
     """Open descriptor of stdbox's to write events to; one that is not open for writing is refused
     as bad-descriptor, and neither can be the one that the job or the report goes through. It may be
     the same socket as control_fd. A caller that does not read is waited for, but not once the job
-    is cancelled."""
+    is cancelled; events that cannot be written (a full disk, a reader that is gone) are warned of
+    as sync-event-lost, and cancel the job at a pause."""
 
 
 class JobSync(_JobSyncRequired, total=False):
@@ -1389,7 +1390,9 @@ class Exited(TypedDict):
     event: Literal["exited"]
     """The target has ended. With sync.pause_after_exit every other process of the container is
     dead, and stdbox waits for `continue` while the container still stands: it can be looked at
-    through /proc/INIT_PID/root."""
+    through /proc/INIT_PID/root. What lies there is the job's: a link of its leads to a file of the
+    host, and a pipe of its keeps who opens it waiting, so look with openat2(2), RESOLVE_IN_ROOT and
+    O_NONBLOCK."""
     wait_status: int
     """As wait(2) gives it, undecoded."""
     rusage: Rusage
