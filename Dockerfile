@@ -10,6 +10,7 @@ WORKDIR /stdbox
 # By name, so that nothing gets in that was built outside.
 COPY build.rs Cargo.lock Cargo.toml LICENSE README.md rust-toolchain.toml ./
 COPY .cargo .cargo
+COPY manual manual
 COPY schema schema
 COPY src src
 COPY tests tests

@@ -1,4 +1,4 @@
-//! Makes the programs of the built-in system call filters, so that no job waits for it.
+//! Makes the programs of the built-in system call filters, so that no job waits for it, and says how the binary is linked.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -50,4 +50,19 @@ fn main() {
     }
     let directory = std::env::var("OUT_DIR").expect("cargo names it");
     std::fs::write(format!("{directory}/filters.rs"), text).expect("it can be written");
+    link(&directory);
+}
+
+/// What ends at a panic has no use for the tables by which others unwind their stack: they were a fifteenth of the program.
+fn link(directory: &str) {
+    let set = |name: &str, end: &str| std::env::var(name).is_ok_and(|value| value.ends_with(end));
+    if set("PROFILE", "release") && set("RUSTC_LINKER", "rust-lld") {
+        let script = format!("{directory}/sections.ld");
+        let text = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;\n";
+        std::fs::write(&script, text).expect("it can be written");
+        println!("cargo::rustc-link-arg-bins=--no-eh-frame-hdr");
+        println!("cargo::rustc-link-arg-bins=-T{script}");
+        // The start code of musl reads packed relocations, which are a hundredth of the others.
+        println!("cargo::rustc-link-arg-bins=-zpack-relative-relocs");
+    }
 }

@@ -77,7 +77,8 @@ impl Controllers {
             .join(" ")
     }
 
-    fn names(self) -> impl Iterator<Item = &'static str> {
+    /// Their names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
             .filter(move |(_, one)| !self.and(*one).is_empty())

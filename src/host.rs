@@ -3,6 +3,8 @@
 //! The planner asks for what it misses; ring 1 answers; the planner runs again. So the planner stays an ordinary function,
 //! and a test writes a host as a literal.
 
+mod document;
+
 use crate::cgroup::CgroupFacts;
 use crate::mountinfo::MountTable;
 use crate::results::Time;
@@ -10,6 +12,7 @@ use crate::subid::IdRange;
 use crate::text::AbsPath;
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fmt;
 
 /// Something that the planner must know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +31,8 @@ pub enum Question {
     Stackable(AbsPath),
     /// Whether a memory file system can hold `user.*` extended attributes (since Linux 6.6).
     TmpfsXattr,
+    /// Whether the device files of /dev can be opened.
+    Devices,
     /// The kernel's release.
     Kernel,
     /// Which ids the caller has beside its own.
@@ -36,6 +41,24 @@ pub enum Question {
     Cpus,
     /// Below which control group the job can have its own: this one, or one that the caller has.
     Cgroup(Option<AbsPath>),
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mounts => f.write_str("what is mounted"),
+            Self::Path(path) => write!(f, "what is at {}", path.lossy()),
+            Self::Real(path) => write!(f, "what {} stands for", path.to_string_lossy()),
+            Self::List(path) | Self::Tree(path) => write!(f, "what is in {}", path.lossy()),
+            Self::Stackable(path) => write!(f, "whether an overlay fits on {}", path.lossy()),
+            Self::TmpfsXattr => f.write_str("whether a tmpfs holds user attributes"),
+            Self::Devices => f.write_str("whether device files can be opened"),
+            Self::Kernel => f.write_str("which kernel there is"),
+            Self::Ids => f.write_str("which ids the caller has"),
+            Self::Cpus => f.write_str("how many processors there are"),
+            Self::Cgroup(_) => f.write_str("which control groups there are"),
+        }
+    }
 }
 
 /// A directory with more entries is not copied in place of an overlay.
@@ -106,6 +129,8 @@ pub struct Entry {
     pub mode: u32,
     /// When it was modified.
     pub modified: Time,
+    /// Whether it is a directory in which there is nothing; not looked for in a [`Question::Tree`].
+    pub empty: bool,
 }
 
 /// The answer to a listing.
@@ -184,6 +209,8 @@ pub struct HostFacts {
     pub stackable: BTreeMap<AbsPath, bool>,
     /// Whether a memory file system holds `user.*` attributes.
     pub tmpfs_xattr: Option<bool>,
+    /// Whether device files can be opened: not where they lie on a mount with `nodev`.
+    pub devices: Option<bool>,
     /// The kernel's release, as uname(2) names it.
     pub kernel: Option<String>,
     /// Which ids the caller has.
@@ -208,6 +235,7 @@ impl HostFacts {
             Question::Tree(path) => self.trees.contains_key(path),
             Question::Stackable(path) => self.stackable.contains_key(path),
             Question::TmpfsXattr => self.tmpfs_xattr.is_some(),
+            Question::Devices => self.devices.is_some(),
             Question::Kernel => self.kernel.is_some(),
             Question::Ids => self.ids.is_some(),
             Question::Cpus => self.cpus.is_some(),

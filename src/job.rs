@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use crate::spec::filter::SeccompObject;
 use crate::spec::{self, Dev, IdMap, Lxcfs, Mode, Network, ProcMode, Spec, Sys, WordOr};
 use crate::sync::Sync;
-use crate::text::AbsPath;
+use crate::text::{AbsPath, Contents};
 pub(crate) use groups::CPU_PERIOD_US;
 pub use mounts::MAX_LOWER;
 pub(crate) use mounts::in_proc;
@@ -139,7 +139,7 @@ pub enum MountKind {
     /// A file of the container's own.
     File {
         /// What it holds.
-        bytes: Vec<u8>,
+        bytes: Contents,
         /// Permission bits.
         mode: u32,
     },
@@ -166,8 +166,8 @@ pub enum MountKind {
 pub struct Env {
     /// `None` inherits all; else these names.
     pub inherit: Option<Vec<Vec<u8>>>,
-    /// Set afterwards.
-    pub set: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Set afterwards, each once.
+    pub set: Vec<(Vec<u8>, Vec<u8>)>,
     /// Removed at the end.
     pub unset: Vec<Vec<u8>>,
 }
@@ -178,7 +178,7 @@ pub enum Input {
     /// /dev/null
     Null,
     /// These bytes, through a pipe.
-    Bytes(Vec<u8>),
+    Bytes(Contents),
     /// A file of the host.
     File(CString),
     /// A descriptor of the caller; 0 is its standard input.
@@ -387,15 +387,11 @@ impl Job {
         }
         let system_config = spec.system_config.unwrap_or(true);
         let host_network = spec.network == Some(Network::Host);
-        let dev_named = named(spec.directories.as_ref(), &AbsPath::fixed("/dev"));
+        let directories = directories(spec.directories.unwrap_or_default())?;
+        let dev_named = directories.contains_key(b"/dev".as_slice());
         let proc = spec.proc.unwrap_or(ProcMode::Fresh);
         let kept = capabilities(&spec.capabilities.unwrap_or_default(), spec.init, proc)?;
-        let sys = sys(
-            spec.sys,
-            spec.directories.as_ref(),
-            host_network,
-            kept.is_empty(),
-        )?;
+        let sys = sys(spec.sys, &directories, host_network, kept.is_empty())?;
         let root = spec.root.as_ref().map(|path| file_path(path, "/root"));
         let root = root.transpose()?;
         let scratch = scratch(spec.scratch.unwrap_or_default())?;
@@ -430,7 +426,7 @@ impl Job {
                 Some(WordOr::Object(object)) => Some(output_object(object, "/stderr", taken)?),
                 None => Some(Output::Capture(DEFAULT_CAPTURE)),
             },
-            directories: directories(spec.directories.unwrap_or_default())?,
+            directories,
             root,
             mounts: mounts::mounts(spec.mounts.unwrap_or_default())?,
             scratch: scratch.clone(),
@@ -488,14 +484,7 @@ pub fn deciding<'a>(
     directories: &'a BTreeMap<AbsPath, Directory>,
     path: &AbsPath,
 ) -> Option<&'a Directory> {
-    let mut above = Some(path.clone());
-    while let Some(path) = above {
-        if let Some(directory) = directories.get(&path) {
-            return Some(directory);
-        }
-        above = path.parent();
-    }
-    None
+    path.closest(directories).map(|(_, directory)| directory)
 }
 
 /// The `id` of a job that may be wrong otherwise, so that its refusal can still be matched.

@@ -3,9 +3,12 @@
 //! serde_json reads the text; the tree between it and the `serde` mirror in `spec.rs` exists for three things that a direct
 //! reading cannot give: duplicate keys are refused in maps too, the depth is bounded, and an error knows its JSON pointer.
 
+pub(crate) mod convert;
+mod names;
+
 use crate::problem::{Code, Problem, Stage};
 use crate::spec::NULLABLE;
-use crate::text::BAD_BASE64;
+use crate::text::{BAD_BASE64, quote};
 use serde::de::{
     self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
     Visitor,
@@ -74,12 +77,23 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
                 .next()
                 .unwrap_or("invalid JSON")
                 .to_owned();
+            let hint = match what.as_str() {
+                "trailing characters" => {
+                    Some("Give one job alone; stdbox batch takes many, each on a line of its own.")
+                }
+                _ if bytes.trim_ascii().is_empty() => {
+                    Some("It is empty; the shortest job is {\"argv\":[\"true\"]}.")
+                }
+                _ => None,
+            };
             let (line, column) = (error.line(), error.column());
-            Problem::new(
+            let mut problem = Problem::new(
                 Code::Syntax,
                 Stage::Parse,
                 format!("The input is not one JSON value: {what} (line {line}, column {column})."),
-            )
+            );
+            problem.hint = hint.map(str::to_owned);
+            problem
         }
     })
 }
@@ -192,7 +206,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             }
         }
         if let Some(key) = first_duplicate(&entries) {
-            let message = format!("The key {key:?} stands twice in one object.");
+            let message = format!("The key {} stands twice in one object.", quote(key));
             *self.trouble.borrow_mut() = Some(Trouble {
                 code: Code::DuplicateKey,
                 at: vec![key.to_owned()],
@@ -223,15 +237,51 @@ pub fn pointer(segments: &[String]) -> String {
     text
 }
 
+/// A place in a job: its JSON pointer is written out only where something is wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// One with this pointer.
+    Whole(&'a str),
+    /// An item of the array there.
+    Item(&'a str, usize),
+    /// What an object there has under this key.
+    Key(&'a str, &'a str),
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(pointer: &'a str) -> Self {
+        Self::Whole(pointer)
+    }
+}
+
+impl<'a> From<&'a String> for Place<'a> {
+    fn from(pointer: &'a String) -> Self {
+        Self::Whole(pointer)
+    }
+}
+
+impl From<Place<'_>> for String {
+    fn from(place: Place<'_>) -> Self {
+        match place {
+            Place::Whole(pointer) => pointer.to_owned(),
+            Place::Item(pointer, index) => format!("{pointer}/{index}"),
+            Place::Key(pointer, key) => format!("{pointer}/{}", escape(key)),
+        }
+    }
+}
+
 /// One segment of a JSON pointer, escaped.
 #[must_use]
 pub fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
 }
 
-/// Why a value does not have the shape of a type, and where.
+/// Why a value does not have the shape of a type, and where. It is one pointer: most of the program hands it on.
 #[derive(Debug)]
-pub struct ShapeError {
+pub struct ShapeError(Box<Fault>);
+
+#[derive(Debug)]
+struct Fault {
     /// Innermost segment first.
     at: Vec<String>,
     code: Code,
@@ -240,26 +290,38 @@ pub struct ShapeError {
 }
 
 impl ShapeError {
-    fn new(code: Code, message: String) -> Self {
-        Self {
+    pub(crate) fn new(code: Code, message: String) -> Self {
+        Self(Box::new(Fault {
             at: Vec::new(),
             code,
             message,
             hint: None,
-        }
+        }))
     }
 
-    fn inside(mut self, segment: &str) -> Self {
-        self.at.push(segment.to_owned());
+    fn hint(mut self, hint: Option<String>) -> Self {
+        self.0.hint = hint;
+        self
+    }
+
+    pub(crate) fn inside(mut self, segment: &str) -> Self {
+        self.0.at.push(segment.to_owned());
         self
     }
 }
 
 impl From<ShapeError> for Problem {
-    fn from(mut error: ShapeError) -> Self {
-        error.at.reverse();
-        let mut problem = Self::at(error.code, pointer(&error.at), error.message);
-        problem.hint = error.hint;
+    fn from(ShapeError(mut fault): ShapeError) -> Self {
+        fault.at.reverse();
+        let at = pointer(&fault.at);
+        // Without a command there is no default.
+        let weak = |hint: &String| hint.starts_with(names::FIELDS) || at == "/argv";
+        let hint = match fault.hint {
+            Some(hint) if !weak(&hint) => Some(hint),
+            hint => names::other_form(&at, fault.code).map_or(hint, |other| Some(other.to_owned())),
+        };
+        let mut problem = Self::at(fault.code, at, fault.message);
+        problem.hint = hint;
         problem
     }
 }
@@ -277,13 +339,29 @@ fn wanted(expected: &dyn de::Expected) -> String {
         "f64" => "a number".to_owned(),
         "a sequence" => "an array".to_owned(),
         "a map" => "an object".to_owned(),
+        "a boolean" => "true or false".to_owned(),
         _ => text,
+    }
+}
+
+/// What stands there, in the terms of JSON.
+fn seen(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Unsigned(number) => number.to_string(),
+        Unexpected::Signed(number) => number.to_string(),
+        Unexpected::Float(number) => format!("{number:?}"),
+        Unexpected::Seq => "an array".to_owned(),
+        Unexpected::Map => "an object".to_owned(),
+        Unexpected::Str(text) => format!("the string {}", quote(text)),
+        other => other.to_string(),
     }
 }
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -312,22 +390,20 @@ impl de::Error for ShapeError {
                 Code::WrongType,
                 Some("Write it without a fraction and without an exponent."),
             ),
+            Unexpected::Str(_) if expected == WHOLE => (
+                Code::WrongType,
+                Some("Write the number alone, without quotes and without a unit."),
+            ),
             _ => (Code::WrongType, None),
         };
-        let found = match found {
-            Unexpected::Unit => "null".to_owned(),
-            other => other.to_string(),
-        };
-        Self {
-            hint: hint.map(str::to_owned),
-            ..Self::new(code, format!("Expected {expected}, found {found}."))
-        }
+        let message = format!("Expected {expected}, found {}.", seen(found));
+        Self::new(code, message).hint(hint.map(str::to_owned))
     }
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = wanted(expected);
         Self::new(
             Code::OutOfRange,
-            format!("Expected {expected}, found {found}."),
+            format!("Expected {expected}, found {}.", seen(found)),
         )
     }
     fn invalid_length(found: usize, expected: &dyn de::Expected) -> Self {
@@ -337,25 +413,14 @@ impl de::Error for ShapeError {
         )
     }
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        let hint = suggest(found, expected);
-        Self {
-            hint,
-            ..Self::new(
-                Code::UnknownValue,
-                format!("{found:?} is not one of {}.", list(expected)),
-            )
-        }
+        let message = format!("{} is not one of {}.", quote(found), list(expected));
+        Self::new(Code::UnknownValue, message).hint(names::suggest(found, expected))
     }
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Self {
-        let hint = suggest(found, expected)
-            .or_else(|| Some(format!("The fields here are {}.", list(expected))));
-        let error = Self {
-            hint,
-            ..Self::new(
-                Code::UnknownField,
-                format!("There is no field {found:?} here."),
-            )
-        };
+        let hint = names::suggest(found, expected)
+            .or_else(|| Some(format!("{} {}.", names::FIELDS, list(expected))));
+        let message = format!("There is no field {} here.", quote(found));
+        let error = Self::new(Code::UnknownField, message).hint(hint);
         error.inside(found)
     }
     fn missing_field(field: &'static str) -> Self {
@@ -373,39 +438,6 @@ fn list(words: &[&str]) -> String {
         .map(|word| format!("{word:?}"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn suggest(found: &str, expected: &[&str]) -> Option<String> {
-    let found = found.to_ascii_lowercase().replace('-', "_");
-    let near = expected
-        .iter()
-        .map(|word| (distance(&found, &word.replace('-', "_")), word))
-        .min()?;
-    (near.0 <= 1 + near.1.len() / 4).then(|| format!("Did you mean {:?}?", near.1))
-}
-
-/// The Levenshtein distance; long input is not worth a suggestion.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (slot, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let above = *slot;
-            *slot = (diagonal + usize::from(x != y))
-                .min(above + 1)
-                .min(left + 1);
-            diagonal = above;
-            left = *slot;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 impl Value {
@@ -491,12 +523,15 @@ impl<'de> Deserializer<'de> for Value {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ShapeError> {
         match self {
             Self::String(word) => visitor.visit_enum(word.into_deserializer()),
-            other => Err(de::Error::invalid_type(other.unexpected(), &"a word")),
+            other => {
+                let one = format!("one of {}", list(words));
+                Err(de::Error::invalid_type(other.unexpected(), &one.as_str()))
+            }
         }
     }
 
@@ -558,7 +593,7 @@ impl<'de> MapAccess<'de> for Entries {
         let Some((key, value)) = self.entries.next() else {
             return Ok(None);
         };
-        let read = seed.deserialize(key.clone().into_deserializer()).map(Some);
+        let read = seed.deserialize(key.as_str().into_deserializer()).map(Some);
         self.current = Some((key, value));
         read
     }
@@ -611,12 +646,5 @@ mod tests {
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(refused(&nested(MAX_DEPTH + 1)).code, Code::TooDeep);
         assert_eq!(refused(&"[".repeat(1 << 20)).code, Code::TooDeep);
-    }
-
-    #[test]
-    fn distance_counts_single_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", "abc"), 0);
     }
 }

@@ -41,6 +41,7 @@
 //!                     Question::List(path) => {
 //!                         facts.lists.insert(path, Listing::Entries(Vec::new()));
 //!                     }
+//!                     Question::Devices => facts.devices = Some(true),
 //!                     other => panic!("{other:?} is not asked where nothing is an overlay"),
 //!                 }
 //!             }
@@ -56,9 +57,11 @@ pub mod budget;
 pub mod capability;
 pub mod cgroup;
 pub mod cpu_list;
+pub mod doctor;
 pub mod host;
 pub mod job;
 pub mod json;
+pub mod lines;
 pub mod mountinfo;
 pub mod outcome;
 pub mod pattern;
@@ -66,10 +69,12 @@ pub mod plan;
 pub mod policy;
 pub mod problem;
 pub mod profile;
+pub mod remedy;
 pub mod report;
 pub mod results;
 pub mod spec;
 pub mod subid;
 pub mod sync;
 pub mod text;
+pub mod usage;
 pub mod wire;

@@ -5,7 +5,8 @@
 //! access to a tree, the kernel's own file systems in it are read-only.
 
 use crate::text::AbsPath;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A mount's id in this table.
 pub type MountId = u64;
@@ -23,16 +24,18 @@ pub struct Mount {
     pub at: AbsPath,
     /// File system type, such as `ext4` or `fuse.sshfs`.
     pub fstype: Vec<u8>,
-    /// What is mounted: a device, or a name such as `lxcfs`.
-    pub source: Vec<u8>,
+    /// Whether it is read-only, or takes no programs or no links.
+    pub narrow: bool,
 }
 
 /// The whole table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MountTable {
-    mounts: BTreeMap<MountId, Mount>,
-    /// The mounts on a mount, by place. A place can hold only one: the next one is mounted on the first.
-    children: BTreeMap<(MountId, AbsPath), MountId>,
+    /// By id, each once.
+    mounts: Vec<Mount>,
+    /// Places in `mounts`, by parent and then by path: what is mounted on a mount. A place can hold only one: the next one is
+    /// mounted on the first.
+    children: Vec<usize>,
     root: MountId,
 }
 
@@ -41,33 +44,48 @@ impl MountTable {
     /// `root` is the id of the mount that holds the process's `/`, from statx(2); without it, the first one at `/`.
     #[must_use]
     pub fn parse(text: &[u8], root: Option<MountId>) -> Self {
-        let mut table = Self::default();
+        let mut mounts = Vec::with_capacity(memchr::memchr_iter(b'\n', text).count());
         let mut rest = text;
         while !rest.is_empty() {
             let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
             rest = after.get(1..).unwrap_or(b"");
-            if let Some(mount) = parse_line(line) {
-                table
-                    .children
-                    .insert((mount.parent, mount.at.clone()), mount.id);
-                table.mounts.insert(mount.id, mount);
-            }
+            mounts.extend(parse_line(line));
         }
+        Self::new(mounts, root)
+    }
+
+    /// A table of these mounts.
+    #[must_use]
+    pub fn new(mut mounts: Vec<Mount>, root: Option<MountId>) -> Self {
+        mounts.sort_by_key(|mount| mount.id);
+        mounts.dedup_by_key(|mount| mount.id);
+        let mut table = Self {
+            children: (0..mounts.len()).collect(),
+            mounts,
+            root: 0,
+        };
+        let mounts = &table.mounts;
+        table.children.sort_by(|&a, &b| {
+            let place = |index| mounts.get(index).map(Mount::place);
+            place(a).cmp(&place(b))
+        });
         table.root = root
-            .filter(|id| table.mounts.contains_key(id))
+            .filter(|&id| table.get(id).is_some())
             .unwrap_or_else(|| {
                 let at_root = |mount: &&Mount| {
                     let other = mount.parent != mount.id;
-                    mount.at.is_root() && !(other && table.mounts.contains_key(&mount.parent))
+                    mount.at.is_root() && !(other && table.get(mount.parent).is_some())
                 };
-                table
-                    .mounts
-                    .values()
-                    .find(at_root)
-                    .map_or(0, |mount| mount.id)
+                let first = table.mounts.iter().find(at_root);
+                first.map_or(0, |mount| mount.id)
             });
         table
+    }
+
+    /// All mounts.
+    pub fn all(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter()
     }
 
     /// The mount that holds `/`.
@@ -79,21 +97,21 @@ impl MountTable {
     /// Whether `/` is the bottom of all mounts, as the initramfs is: then nothing can be put in its place.
     #[must_use]
     pub fn root_is_bottom(&self) -> bool {
-        self.mounts
-            .get(&self.root)
+        self.get(self.root)
             .is_some_and(|mount| mount.parent == mount.id)
     }
 
     /// A mount by its id.
     #[must_use]
     pub fn get(&self, id: MountId) -> Option<&Mount> {
-        self.mounts.get(&id)
+        let found = self.mounts.binary_search_by_key(&id, |mount| mount.id);
+        self.mounts.get(found.ok()?)
     }
 
     /// The mounts that are visible at the very place where they were mounted.
     pub fn visible(&self) -> impl Iterator<Item = &Mount> {
         self.mounts
-            .values()
+            .iter()
             .filter(|mount| self.holding(&mount.at) == mount.id)
     }
 
@@ -104,10 +122,11 @@ impl MountTable {
         let mut on = mount;
         // Bounded by the table: an id cannot come twice in a chain of parents, but the text is only text.
         for _ in 0..=self.mounts.len() {
-            match self.children.get(&(on, at.clone())) {
-                Some(&next) if next != on => {
-                    top = Some(next);
-                    on = next;
+            let here = self.children_from(on, at).take_while(|next| next.at == *at);
+            match here.last() {
+                Some(next) if next.id != on => {
+                    top = Some(next.id);
+                    on = next.id;
                 }
                 _ => break,
             }
@@ -134,15 +153,52 @@ impl MountTable {
     /// Whether anything is mounted on `mount` strictly below `path`: then it cannot be an overlay's lower layer as a whole.
     #[must_use]
     pub fn any_below(&self, mount: MountId, path: &AbsPath) -> bool {
-        // A slash is followed by a zero in ASCII, so the range holds the path, all below it, and few others ("/a-b").
-        let end = if path.is_root() {
-            (mount + 1, AbsPath::root())
-        } else {
-            (mount, path.with_suffix(b"0"))
+        self.places_below(mount, path).next().is_some()
+    }
+
+    /// The names of the entries of `path` that mounts on `mount` lie on or below.
+    #[must_use]
+    pub fn ways_below<'a>(&'a self, mount: MountId, path: &'a AbsPath) -> BTreeSet<&'a [u8]> {
+        let first = |at: &'a AbsPath| {
+            let rest = path.rest_of(at);
+            rest.split(|&b| b == b'/').next().unwrap_or(rest)
         };
-        self.children
-            .range((mount, path.clone())..end)
-            .any(|((_, at), _)| path.is_above(at))
+        self.places_below(mount, path).map(first).collect()
+    }
+
+    fn places_below<'a>(
+        &'a self,
+        mount: MountId,
+        path: &'a AbsPath,
+    ) -> impl Iterator<Item = &'a AbsPath> {
+        // All that begins with the bytes of the path comes together: those below it, and few others ("/a-b").
+        self.children_from(mount, path)
+            .map(|mount| &mount.at)
+            .take_while(|at| at.bytes().starts_with(path.bytes()))
+            .filter(|at| path.is_above(at))
+    }
+
+    /// The mounts on a mount, by path, from a path on.
+    fn children_from<'a>(
+        &'a self,
+        mount: MountId,
+        path: &AbsPath,
+    ) -> impl Iterator<Item = &'a Mount> {
+        let first = self.children.partition_point(|&index| {
+            let place = self.mounts.get(index).map(Mount::place);
+            place < Some((mount, path.bytes()))
+        });
+        let places = self.children.get(first..).unwrap_or_default();
+        places
+            .iter()
+            .filter_map(|&index| self.mounts.get(index))
+            .take_while(move |child| child.parent == mount)
+    }
+}
+
+impl Mount {
+    fn place(&self) -> (MountId, &[u8]) {
+        (self.parent, self.at.bytes())
     }
 }
 
@@ -150,21 +206,24 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
-    let root = unescape(fields.nth(1)?);
+    let root = unescape(fields.nth(1)?).into_owned();
     let at = fields.next()?;
+    let options = fields.next()?;
     // Optional fields end with a lone hyphen.
     fields.by_ref().find(|field| *field == b"-")?;
     let fstype = fields.next()?.to_vec();
-    let source = unescape(fields.next().unwrap_or(b""));
+    // After the source come the options of the file system.
+    let of_all = fields.nth(1).unwrap_or(b"");
+    let narrow = |option: &[u8]| matches!(option, b"ro" | b"noexec" | b"nosymfollow");
     let at = unescape(at);
-    let at = at.strip_suffix(b"//deleted".as_slice()).unwrap_or(&at);
+    let at = at.strip_suffix(b"//deleted").unwrap_or(&at);
     Some(Mount {
         id,
         parent,
         root,
         at: AbsPath::new(at).ok()?,
         fstype,
-        source,
+        narrow: options.split(|&b| b == b',').any(narrow) || of_all.starts_with(b"ro"),
     })
 }
 
@@ -173,7 +232,10 @@ fn number(digits: &[u8]) -> Option<MountId> {
 }
 
 /// Space, tab, newline and backslash are written as a backslash and three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
+fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\\', field).is_none() {
+        return Cow::Borrowed(field);
+    }
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -195,7 +257,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
         }
     }
     out.extend_from_slice(rest);
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -251,6 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn table_ways_are_the_next_names_on_the_same_mount() {
+        let table = MountTable::parse(
+            b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /a/b/c rw - tmpfs b rw\n3 1 0:3 / /a-b rw - tmpfs c rw\n4 1 0:4 / /a/d rw - tmpfs d rw\n5 4 0:5 / /a/d/e rw - tmpfs e rw\n",
+            None,
+        );
+        let ways = |mount, path| {
+            let path = AbsPath::fixed(path);
+            let ways = table.ways_below(mount, &path).into_iter();
+            ways.map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(ways(1, "/"), [b"a".to_vec(), b"a-b".to_vec()]);
+        assert_eq!(ways(1, "/a"), [b"b".to_vec(), b"d".to_vec()]);
+        assert_eq!(ways(1, "/a/b"), [b"c".to_vec()]);
+        assert!(ways(1, "/a/d").is_empty());
+        assert_eq!(ways(4, "/a/d"), [b"e".to_vec()]);
+    }
+
+    #[test]
     fn table_garbage_is_left_out() {
         for bad in [
             "",
@@ -266,6 +346,6 @@ mod tests {
                 "{bad:?}"
             );
         }
-        assert_eq!(unescape(b"a\\04\\999\\"), b"a\\04\\999\\");
+        assert_eq!(*unescape(b"a\\04\\999\\"), *b"a\\04\\999\\");
     }
 }

@@ -3,12 +3,15 @@
 mod explain;
 
 use crate::cgroup::{Figures, MemoryEvents};
+use crate::plan::Plan;
 use crate::problem::{Code, Notice, Problem, Stage};
+use crate::remedy;
 use crate::results::{Change, Results};
 use crate::spec::Spec;
 use crate::wire::Rusage;
+use nix::errno::Errno;
 
-pub use explain::{Diagnosis, TOO_OLD, explain, identity, namespaces_refused, skipped};
+pub use explain::{Diagnosis, explain, identity, namespaces_refused, skipped};
 
 /// The end of a job.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub enum Verdict {
     InvalidJob(Box<Problem>),
     /// The job is right, and nothing was run.
     Valid(Box<Spec>),
+    /// This would be done.
+    Planned(Box<Plan>),
 }
 
 /// Limits that end a job.
@@ -146,13 +151,30 @@ impl Outcome {
         }
     }
 
+    /// An end for what was found wrong before anything was run. Where stdbox itself may have no more descriptors, neither the job nor
+    /// what was to be opened is at fault.
+    #[must_use]
+    pub fn refused(mut problem: Problem) -> Self {
+        if problem.errno == Some(Errno::EMFILE as i32) {
+            problem.code = Code::OutOfMemory;
+            problem.hint = Some(remedy::NO_DESCRIPTORS.to_owned());
+            if matches!(problem.stage, Stage::Parse | Stage::Validate) {
+                problem.stage = Stage::Host;
+            }
+        }
+        Self::before(match problem.stage {
+            Stage::Parse | Stage::Validate => Verdict::InvalidJob(Box::new(problem)),
+            _ => Verdict::SetupFailed(Box::new(problem)),
+        })
+    }
+
     /// stdbox's own exit status (section 1 of the contract).
     #[must_use]
     pub fn exit_status(&self, propagate: bool) -> u8 {
         match (&self.verdict, &self.target) {
             (Verdict::InvalidJob(_), _) => 2,
             (Verdict::SetupFailed(_), _) => 1,
-            (Verdict::Valid(_), _) => 0,
+            (Verdict::Valid(_) | Verdict::Planned(_), _) => 0,
             (_, Some(target)) if propagate => {
                 let code = target
                     .exit_code()
@@ -164,6 +186,31 @@ impl Outcome {
             _ => 0,
         }
     }
+}
+
+/// What came of planning, for people.
+#[must_use]
+pub fn planned(outcome: &Outcome) -> String {
+    let mut text = match &outcome.verdict {
+        Verdict::Planned(plan) => plan.to_string(),
+        Verdict::SetupFailed(problem) | Verdict::InvalidJob(problem) => {
+            let mut lines = vec![format!("{}: {}", problem.code.as_str(), problem.message)];
+            lines.extend(problem.at.as_ref().map(|at| format!("at: {at}")));
+            lines.extend(problem.hint.clone());
+            lines.join("\n") + "\n"
+        }
+        _ => String::new(),
+    };
+    let notices = [
+        ("degraded", &outcome.degraded),
+        ("warning", &outcome.warnings),
+    ];
+    for (word, list) in notices {
+        for notice in list {
+            text += &format!("{word}: {}: {}\n", notice.code, notice.message);
+        }
+    }
+    text
 }
 
 /// Init ended without a word on the target's end; `ran` tells whether there was a target by then.

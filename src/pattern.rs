@@ -152,78 +152,114 @@ fn translate(text: &str) -> Result<String, String> {
     if wild { Err(pattern) } else { Ok(name) }
 }
 
+/// Characters from one to another.
+type Range = (char, char);
+
 /// The names of characters in brackets, for ASCII.
-const CLASSES: [(&str, &str); 12] = [
-    ("alnum", "0-9A-Za-z"),
-    ("alpha", "A-Za-z"),
-    ("blank", " \t"),
-    ("cntrl", "\u{1}-\u{1f}\u{7f}"),
-    ("digit", "0-9"),
-    ("graph", "!-~"),
-    ("lower", "a-z"),
-    ("print", " -~"),
-    // Nothing but the last may follow a hyphen, and a bracket ends the set for `glob` unless it comes first.
-    ("punct", "]!-,./:-@[\\^-`{-~-"),
-    ("space", "\t-\r "),
-    ("upper", "A-Z"),
-    ("xdigit", "0-9A-Fa-f"),
+const CLASSES: [(&str, &[Range]); 12] = [
+    ("alnum", &[('0', '9'), ('A', 'Z'), ('a', 'z')]),
+    ("alpha", &[('A', 'Z'), ('a', 'z')]),
+    ("blank", &[(' ', ' '), ('\t', '\t')]),
+    ("cntrl", &[('\u{1}', '\u{1f}'), ('\u{7f}', '\u{7f}')]),
+    ("digit", &[('0', '9')]),
+    ("graph", &[('!', '~')]),
+    ("lower", &[('a', 'z')]),
+    ("print", &[(' ', '~')]),
+    ("punct", &[('!', '/'), (':', '@'), ('[', '`'), ('{', '~')]),
+    ("space", &[('\t', '\r'), (' ', ' ')]),
+    ("upper", &[('A', 'Z')]),
+    ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
 ];
 
 /// What follows a `[`, as `glob` would have it with both brackets, and its length; `None` if it is never closed.
 fn set(text: &[char]) -> Option<(String, usize)> {
-    let mut at = 0;
     let negated = matches!(text.first(), Some('!' | '^'));
-    at += usize::from(negated);
-    // A bracket that comes first is one of the set; `glob` takes it at the beginning only.
-    let (mut bracket, mut hyphen, mut members) = (false, false, String::new());
-    let first = at;
+    let first = usize::from(negated);
+    let mut at = first;
+    let mut ranges: Vec<Range> = Vec::new();
     loop {
-        let c = *text.get(at)?;
-        match c {
-            ']' if at > first => break,
-            ']' => bracket = true,
-            '[' if text.get(at + 1) == Some(&':') => {
-                let rest: String = text.get(at + 2..).unwrap_or_default().iter().collect();
-                let class = CLASSES
-                    .iter()
-                    .find(|(name, _)| rest.strip_prefix(name).is_some_and(|r| r.starts_with(":]")));
-                match class {
-                    Some((name, expanded)) => {
-                        let expanded = expanded.strip_prefix(']').map_or(*expanded, |rest| {
-                            bracket = true;
-                            rest
-                        });
-                        members.push_str(expanded.strip_suffix('-').map_or(expanded, |rest| {
-                            hyphen = true;
-                            rest
-                        }));
-                        at += name.len() + 3;
-                    }
-                    None => members.push('['),
-                }
-            }
-            // At either end it stands for itself.
-            '-' if at == first || text.get(at + 1) == Some(&']') => hyphen = true,
-            '\\' if text.get(at + 1).is_some_and(|&next| next != ']') => {
-                at += 1;
-                members.push(*text.get(at)?);
-            }
-            c => members.push(c),
+        let rest = text.get(at..)?;
+        if *rest.first()? == ']' && at > first {
+            break;
         }
-        at += 1;
+        if let Some((class, length)) = class(rest) {
+            ranges.extend(class);
+            at += length;
+            continue;
+        }
+        let (low, next) = member(text, at)?;
+        at = next;
+        // Before the last bracket a hyphen stands for itself.
+        let ranged = text.get(at) == Some(&'-') && text.get(at + 1).is_some_and(|&c| c != ']');
+        let high = if ranged {
+            let (high, next) = member(text, at + 1)?;
+            at = next;
+            high
+        } else {
+            low
+        };
+        ranges.push((low, high));
     }
-    let set = format!(
-        "[{}{}{members}{}]",
-        if negated { "!" } else { "" },
-        if bracket { "]" } else { "" },
-        if hyphen { "-" } else { "" }
-    );
-    // `glob` would take a lone `!` at the beginning for a negation.
-    let set = match set.strip_prefix("[!") {
-        Some(_) if !negated => format!("[{}{}]", set.get(2..set.len() - 1)?, '!'),
-        _ => set,
-    };
-    Some((set, at + 1))
+    Some((brackets(negated, &ranges), at + 1))
+}
+
+/// The class that a text begins with, and its length.
+fn class(text: &[char]) -> Option<(&'static [Range], usize)> {
+    let name: String = text.strip_prefix(&['[', ':'])?.iter().collect();
+    CLASSES.iter().find_map(|(class, ranges)| {
+        let closed = name.strip_prefix(class)?.starts_with(":]");
+        closed.then_some((*ranges, class.len() + 4))
+    })
+}
+
+/// One character of a set, and the place behind it. A backslash before the last bracket stands for itself.
+fn member(text: &[char], at: usize) -> Option<(char, usize)> {
+    match (*text.get(at)?, text.get(at + 1)) {
+        ('\\', Some(&quoted)) if quoted != ']' => Some((quoted, at + 2)),
+        (c, _) => Some((c, at + 1)),
+    }
+}
+
+/// A set as `glob` reads it: three characters are a range wherever the second is a hyphen, a bracket is a member at the beginning
+/// only, and an exclamation mark there is a negation. So all is written as ranges, but for these three.
+fn brackets(negated: bool, ranges: &[Range]) -> String {
+    let mut found = [(']', false), ('!', false), ('-', false)];
+    let mut members = String::new();
+    for &(mut low, mut high) in ranges {
+        // Each may be at an end when another one has been taken from there; none is next to another.
+        for (special, there) in &mut found {
+            if low <= high && low == *special {
+                *there = true;
+                low = next(low);
+            } else if low <= high && high == *special {
+                *there = true;
+                high = before(high);
+            }
+        }
+        if low <= high {
+            members.extend([low, '-', high]);
+        }
+    }
+    let [bracket, mark, hyphen] = found.map(|(special, there)| there.then_some(special));
+    let text = |c: Option<char>| c.map(String::from).unwrap_or_default();
+    let (bracket, mark, hyphen) = (text(bracket), text(mark), text(hyphen));
+    let all = format!("{bracket}{members}{mark}{hyphen}");
+    match all.as_str() {
+        // No character is in this range.
+        "" if negated => "?".to_owned(),
+        "" => "[\"-!]".to_owned(),
+        "!" if !negated => all,
+        "!-" if !negated => "[-!]".to_owned(),
+        _ => format!("[{}{all}]", if negated { "!" } else { "" }),
+    }
+}
+
+fn next(c: char) -> char {
+    char::from_u32(u32::from(c) + 1).unwrap_or(c)
+}
+
+fn before(c: char) -> char {
+    char::from_u32(u32::from(c) - 1).unwrap_or(c)
 }
 
 /// Where bytes that are not UTF-8 go: characters that nobody uses. Those characters themselves are taken apart into bytes, so
@@ -399,8 +435,24 @@ mod tests {
             ("[a-c]", &["a", "b", "c"], &["d", "-"]),
             ("[a-]", &["a", "-"], &["b"]),
             ("[-a]", &["a", "-"], &["b"]),
+            ("[--2]", &["-", "1", "2"], &["3", "m"]),
+            ("[!--2]", &["3"], &["-", "1"]),
+            ("[---]", &["-"], &["a"]),
             ("[b!]", &["b", "!"], &["a"]),
             ("[[:digit:]]x", &["1x"], &["ax", "[x"]),
+            ("[[:graph:]]", &["!", "a", "~", "-"], &["\u{1}"]),
+            (r"[\!-0]", &["!", "+", "0"], &["1"]),
+            (r"[\!-!a]", &["!", "a"], &["-"]),
+            (r"[\!]x", &["!x"], &["x"]),
+            (r"[\!-]", &["!", "-"], &["a"]),
+            (r"[\!ab-]", &["!", "-", "b"], &["c", "+"]),
+            (r"[a\-z]", &["a", "-", "z"], &["b"]),
+            (r"[+-\-]", &["+", ",", "-"], &["1"]),
+            (r"[\--1]", &["-", "1"], &["+", "2"]),
+            ("[]-a]", &["]", "_", "a"], &["[", "b"]),
+            ("[Z-]]", &["Z]", "-]"], &["Z", "["]),
+            ("x[z-a]", &[], &["xz", "xa", "xm", "x[z-a]"]),
+            ("x[!z-a]", &["xz", "xm"], &["x"]),
             ("[[:punct:]]", &["]", "[", "-", "!", "~", "\\"], &["a", "1"]),
             ("[![:alpha:]_]", &["1"], &["a", "_"]),
             ("[a", &["[a"], &["a"]),

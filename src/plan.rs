@@ -7,6 +7,7 @@ mod area;
 mod cgroup;
 mod config;
 mod devices;
+mod document;
 mod exec;
 mod filter;
 mod foreign;
@@ -26,12 +27,12 @@ use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit, Seccomp};
 use crate::problem::{Notice, Problem};
 use crate::results::Time;
-use crate::spec::{IdMap, Mode};
+use crate::spec::{Dev, IdMap, Mode};
 use crate::sync::Sync;
-use crate::text::AbsPath;
+use crate::text::{AbsPath, Contents};
 use std::ffi::CString;
 
-pub use cgroup::{IfMissing, Leaf, Setting};
+pub use cgroup::{IfMissing, Leaf, Setting, group_to_leave};
 pub use exec::{ExecImage, Lookup};
 pub use filter::Filter;
 pub use ids::caller_range;
@@ -47,7 +48,7 @@ pub struct Slot(pub usize);
 pub enum Base {
     /// At the root of the process that builds the container: the host's tree, until the new root is entered.
     Host,
-    /// At the new root, parts of which are the host's: others may change what is there.
+    /// At the new root, or at a directory that was opened: parts are the host's, where others may change what is there.
     Tree(Slot),
     /// At a file system of our own, which nobody else can reach yet.
     Own(Slot),
@@ -229,7 +230,7 @@ pub enum Step {
         /// Where.
         at: At,
         /// What it holds.
-        bytes: Vec<u8>,
+        bytes: Contents,
         /// Permission bits.
         mode: u32,
     },
@@ -297,15 +298,34 @@ pub struct Kept {
     pub id_maps: IdMaps,
 }
 
+/// A kind of namespace (namespaces(7)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Namespace {
+    /// CLONE_NEWUSER
+    User,
+    /// CLONE_NEWNS
+    Mount,
+    /// CLONE_NEWPID
+    Pid,
+    /// CLONE_NEWIPC
+    Ipc,
+    /// CLONE_NEWUTS
+    Uts,
+    /// CLONE_NEWNET
+    Network,
+    /// CLONE_NEWCGROUP
+    Cgroup,
+}
+
 /// Everything that is needed to run the job, ready for the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Plan {
+    /// The namespaces that the container begins with.
+    pub namespaces: Vec<Namespace>,
     /// Whether the network namespace is the container's own.
     pub own_network: bool,
-    /// Whether the target may make no control group namespace: in one of its own it could mount the host's control groups,
-    /// whose files the real root may write.
-    pub closed_cgroups: bool,
     /// The control group that the target starts in, if it is the job's own.
     pub leaf: Option<Leaf>,
     /// Events for the caller, and pauses by it.
@@ -424,6 +444,9 @@ pub fn first_questions(job: &Job, caller: &Caller) -> Vec<Question> {
     if overlay {
         questions.push(Question::TmpfsXattr);
     }
+    if job.dev == Dev::Minimal {
+        questions.push(Question::Devices);
+    }
     if root == Mode::Overlay {
         questions.push(Question::List(AbsPath::root()));
     }
@@ -458,9 +481,10 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     let mut degraded = ids.degraded;
     degraded.append(&mut tree.degraded);
     let (meter, cpu_backstop) = meter::meter(job, facts, leaf.as_mut(), &mut tree.warnings)?;
+    let namespaces = namespaces(job, kept.is_some(), leaf.is_some());
     Ok(Plan {
+        namespaces,
         own_network: !job.host_network,
-        closed_cgroups: ids.real_root,
         leaf,
         sync: job.sync,
         id_maps: ids.maps,
@@ -490,6 +514,25 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         warnings: tree.warnings,
         degraded,
     })
+}
+
+fn namespaces(job: &Job, keeps_capabilities: bool, leaf: bool) -> Vec<Namespace> {
+    let mut all = vec![
+        Namespace::User,
+        Namespace::Mount,
+        Namespace::Pid,
+        Namespace::Ipc,
+        Namespace::Uts,
+    ];
+    // Capabilities over a network need one that belongs to their user namespace.
+    if !job.host_network && !keeps_capabilities {
+        all.push(Namespace::Network);
+    }
+    // A view of the control groups that begins at the job's own is for whoever is in it.
+    if !leaf && job.sync.is_none() {
+        all.push(Namespace::Cgroup);
+    }
+    all
 }
 
 /// With a limit of 0 the kernel still runs the program that core_pattern may name, outside the container; 1 stands for no dump

@@ -143,8 +143,14 @@ kebab! {
         DescriptorUnreachable = "descriptor-unreachable",
         /// Memory or another resource of the host ran out.
         OutOfMemory = "out-of-memory",
+        /// Facts of a host that are none.
+        FactsRefused = "facts-refused",
+        /// Facts of a host that say too little for this job.
+        FactsMissing = "facts-missing",
         /// The process that builds the container died.
         SetupDied = "setup-died",
+        /// The process that runs a job of a batch died.
+        WorkerDied = "worker-died",
         /// A fault of stdbox itself.
         Internal = "internal",
         /// The results directory cannot be used.

@@ -1,6 +1,7 @@
 //! The report, and how all JSON is written. Ring 0.
 
 use crate::outcome::{Captured, Outcome, Verdict};
+use crate::plan::Plan;
 use crate::problem::{Notice, Problem};
 use crate::results::{Change, Results};
 use crate::spec::Spec;
@@ -15,6 +16,8 @@ use std::io;
 pub struct Report<'a> {
     version: u64,
     id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     outcome: &'static str,
     exit_code: Option<i32>,
     signal: Option<i32>,
@@ -34,6 +37,8 @@ pub struct Report<'a> {
     rusage: Option<Rusage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<&'a Spec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<&'a Plan>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -105,10 +110,12 @@ impl<'a> Report<'a> {
             Verdict::SetupFailed(problem) => ("setup-failed", None, Some(&**problem)),
             Verdict::InvalidJob(problem) => ("invalid-job", None, Some(&**problem)),
             Verdict::Valid(_) => ("valid", None, None),
+            Verdict::Planned(_) => ("planned", None, None),
         };
         Self {
             version: crate::job::VERSION,
             id,
+            line: None,
             outcome: word,
             exit_code: target.and_then(|target| target.exit_code()),
             signal: target.and_then(|target| target.signal()),
@@ -145,7 +152,17 @@ impl<'a> Report<'a> {
                 Verdict::Valid(job) => Some(job),
                 _ => None,
             },
+            plan: match &outcome.verdict {
+                Verdict::Planned(plan) => Some(plan),
+                _ => None,
+            },
         }
+    }
+
+    /// The same for a job of a batch: the number of its line.
+    #[must_use]
+    pub fn at_line(self, line: Option<u64>) -> Self {
+        Self { line, ..self }
     }
 
     /// One line of JSON with its newline.
@@ -168,6 +185,18 @@ pub(crate) fn line<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Where one of the bytes lies that begin what terminals or readers act on, but for those that JSON escapes anyway.
+fn first_of_acted_on(bytes: &[u8]) -> Option<usize> {
+    // To ask the processor what it can do takes longer than a look at what is short: in a virtual machine it is the host that
+    // answers.
+    if bytes.len() < 1024 {
+        return bytes
+            .iter()
+            .position(|byte| matches!(byte, 0x7f | 0xc2 | 0xe2));
+    }
+    memchr::memchr3(0x7f, 0xc2, 0xe2, bytes)
+}
+
 /// JSON that may be shown in a terminal as it is: it asks for escapes below U+0020 only, but terminals obey the control
 /// characters from U+0080 on as well, and some readers take U+2028 and U+2029 for the end of a line.
 struct Harmless;
@@ -179,9 +208,11 @@ impl serde_json::ser::Formatter for Harmless {
         fragment: &str,
     ) -> io::Result<()> {
         let acted_on = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        let mut done = 0;
-        // The first bytes of all of them but those that JSON escapes anyway.
-        for at in memchr::memchr3_iter(0x7f, 0xc2, 0xe2, fragment.as_bytes()) {
+        let bytes = fragment.as_bytes();
+        let (mut done, mut from) = (0, 0);
+        while let Some(at) = first_of_acted_on(bytes.get(from..).unwrap_or_default()) {
+            let at = from + at;
+            from = at + 1;
             let found = fragment.get(at..).and_then(|rest| rest.chars().next());
             let Some(c) = found.filter(|c| acted_on(*c)) else {
                 continue;
@@ -193,5 +224,22 @@ impl serde_json::ser::Formatter for Harmless {
         }
         let rest = fragment.get(done..).unwrap_or_default();
         writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    use super::line;
+
+    #[test]
+    fn text_that_terminals_act_on_is_escaped_at_any_length() {
+        for length in [0, 10, 1000, 1024, 5000] {
+            let x = "x".repeat(length);
+            let text = format!("{x}\u{7f}\u{9b}\u{e9}{x}\u{2028}\u{20ac}\u{c2}");
+            let written = String::from_utf8(line(&text).unwrap()).unwrap();
+            let wanted = format!("\"{x}\\u007f\\u009b\u{e9}{x}\\u2028\u{20ac}\u{c2}\"\n");
+            assert_eq!(written, wanted);
+        }
     }
 }

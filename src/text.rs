@@ -5,8 +5,11 @@
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::rc::Rc;
 
 /// A byte string as the protocol writes it: a JSON string, or `{"base64":"…"}` where it is not UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -43,6 +46,9 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_str<E: de::Error>(self, v: &str) -> Result<Text, E> {
                 Ok(Text(v.as_bytes().to_vec()))
             }
+            fn visit_string<E: de::Error>(self, v: String) -> Result<Text, E> {
+                Ok(Text(v.into_bytes()))
+            }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
                 let mut bytes = None;
                 while let Some(key) = map.next_key::<String>()? {
@@ -71,6 +77,9 @@ impl Serialize for Text {
     }
 }
 
+/// What may be large, and is held in one place: the job, the plan and whoever writes it have it together.
+pub type Contents = Rc<Vec<u8>>;
+
 /// Bytes written in base64 (RFC 4648 section 4, with padding).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Base64(pub Vec<u8>);
@@ -97,6 +106,18 @@ impl Serialize for Base64 {
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// So many characters of a text from outside are repeated in a message.
+const QUOTED: usize = 80;
+
+/// A text from outside in quotes, for a message: its beginning, if it is long.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{:?} …", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
 
 /// Encodes in base64 with padding.
 #[must_use]
@@ -150,8 +171,24 @@ pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// An absolute path without `.`, `..`, repeated or trailing slashes, and without NUL.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AbsPath(CString);
+
+/// Paths are in the order of their bytes, so that one can be found without being made first.
+impl Borrow<[u8]> for AbsPath {
+    fn borrow(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+/// The bytes of the path above one, which ends nowhere else than at a slash; none above `/`.
+fn above(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|&b| b == b'/')?;
+    if path.len() == 1 {
+        return None;
+    }
+    path.get(..slash.max(1))
+}
 
 /// Why bytes are not an [`AbsPath`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,10 +241,23 @@ impl AbsPath {
         CString::new(normal).map(Self).map_err(|_| PathFault::Nul)
     }
 
-    /// A path known at compile time.
+    /// A path known at compile time, which must be normal.
     #[must_use]
     pub fn fixed(path: &'static str) -> Self {
-        Self::new(path.as_bytes()).unwrap_or_else(|_| Self::root())
+        let fixed = Self::of(&[path.as_bytes()]).unwrap_or_else(Self::root);
+        debug_assert_eq!(Self::new(path.as_bytes()).as_ref(), Ok(&fixed));
+        fixed
+    }
+
+    /// The parts of a path that is known to be a normal one when they stand together. Planning makes hundreds of them, in
+    /// memory that is as large as it has to be.
+    fn of(parts: &[&[u8]]) -> Option<Self> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut bytes = Vec::with_capacity(length + 1);
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        CString::new(bytes).ok().map(Self)
     }
 
     /// `/`.
@@ -264,11 +314,20 @@ impl AbsPath {
     /// The parent, unless this is `/`.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        if self.is_root() {
-            return None;
+        Self::of(&[above(self.bytes())?])
+    }
+
+    /// The entry of this path, or else that of the closest one above it.
+    #[must_use]
+    pub fn closest<'a, T>(&self, entries: &'a BTreeMap<Self, T>) -> Option<(&'a Self, &'a T)> {
+        let mut at = self.bytes();
+        loop {
+            let found = entries.get_key_value(at);
+            if found.is_some() {
+                return found;
+            }
+            at = above(at)?;
         }
-        let slash = self.bytes().iter().rposition(|&b| b == b'/')?;
-        Self::new(self.bytes().get(..slash.max(1))?).ok()
     }
 
     /// The last component; empty for `/`.
@@ -280,20 +339,14 @@ impl AbsPath {
     /// This path with one component added. The name must be one component, as directory listings give it.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
-        let mut bytes = if self.is_root() {
-            Vec::new()
-        } else {
-            self.bytes().to_vec()
-        };
-        bytes.push(b'/');
-        bytes.extend_from_slice(name);
-        CString::new(bytes).map_or_else(|_| self.clone(), Self)
+        let above = if self.is_root() { b"" } else { self.bytes() };
+        Self::of(&[above, b"/", name]).unwrap_or_else(|| self.clone())
     }
 
     /// This path with bytes added to its last component.
     #[must_use]
     pub fn with_suffix(&self, suffix: &[u8]) -> Self {
-        CString::new([self.bytes(), suffix].concat()).map_or_else(|_| self.clone(), Self)
+        Self::of(&[self.bytes(), suffix]).unwrap_or_else(|| self.clone())
     }
 
     /// What follows `self` in a path that it contains, without a leading slash; empty for the path itself.
@@ -316,9 +369,7 @@ impl AbsPath {
         if root.is_root() {
             return self.clone();
         }
-        let mut bytes = root.bytes().to_vec();
-        bytes.extend_from_slice(self.bytes());
-        CString::new(bytes).map_or_else(|_| self.clone(), Self)
+        Self::of(&[root.bytes(), self.bytes()]).unwrap_or_else(|| self.clone())
     }
 
     /// This path followed by what [`AbsPath::rest_of`] gives.
@@ -352,6 +403,14 @@ mod tests {
         reason = "a test may stop at the first surprise"
     )]
     use super::*;
+
+    #[test]
+    fn quote_is_short() {
+        assert_eq!(quote("a\"b"), r#""a\"b""#);
+        assert_eq!(quote(&"é".repeat(80)), format!("\"{}\"", "é".repeat(80)));
+        let long = quote(&"é".repeat(1_000_000));
+        assert_eq!(long, format!("\"{}\" …", "é".repeat(80)));
+    }
 
     #[test]
     fn base64_every_length_survives_a_round_trip() {
@@ -388,6 +447,30 @@ mod tests {
         assert!(!foo.contains(&AbsPath::fixed("/foobar")));
         assert!(AbsPath::root().is_above(&foo));
         assert!(!foo.is_above(&foo));
+    }
+
+    #[test]
+    fn path_closest_entry_is_its_own_or_the_next_above() {
+        let entries: BTreeMap<AbsPath, u8> = [("/", 0), ("/a", 1), ("/a-b", 2), ("/a/b/c", 3)]
+            .map(|(path, value)| (AbsPath::fixed(path), value))
+            .into();
+        for (path, value) in [
+            ("/", 0),
+            ("/a", 1),
+            ("/a/b", 1),
+            ("/a-b/c", 2),
+            ("/a/b/c", 3),
+            ("/a/b/cd", 1),
+            ("/ab", 0),
+        ] {
+            let found = AbsPath::fixed(path).closest(&entries);
+            assert_eq!(found.map(|(_, value)| *value), Some(value), "{path}");
+        }
+        let below: BTreeMap<AbsPath, u8> = [(AbsPath::fixed("/a/b"), 1)].into();
+        assert_eq!(AbsPath::fixed("/a").closest(&below), None);
+        assert_eq!(AbsPath::root().parent(), None);
+        assert_eq!(AbsPath::fixed("/a").parent(), Some(AbsPath::root()));
+        assert_eq!(AbsPath::fixed("/a/b").parent(), Some(AbsPath::fixed("/a")));
     }
 
     #[test]

@@ -226,6 +226,8 @@ pub enum Record {
         scratch_bytes: u64,
         /// Processor time of the whole job, where it is added up; else 0.
         job_cpu_ns: u64,
+        /// Whether it was the last process of the container but for init, which ends now.
+        last: bool,
     },
     /// Not a record.
     Garbled,
@@ -238,7 +240,7 @@ const EXITED: u64 = 0x5d_04;
 const CPU_TIME: u64 = 0x5d_05;
 
 /// Words that a record uses.
-const USED: usize = 14;
+const USED: usize = 15;
 
 /// A record of a few words.
 fn spread(few: [u64; 5]) -> [u64; USED] {
@@ -265,6 +267,7 @@ impl Record {
                 rusage: r,
                 scratch_bytes,
                 job_cpu_ns,
+                last,
             } => [
                 EXITED,
                 at_ns,
@@ -280,6 +283,7 @@ impl Record {
                 r.voluntary_switches,
                 r.involuntary_switches,
                 job_cpu_ns,
+                last.into(),
             ],
             Self::Garbled => [0; USED],
         };
@@ -304,7 +308,7 @@ impl Record {
     }
 
     fn from_words(words: &[u64; WORDS]) -> Option<Self> {
-        let [kind, a, b, c, d, e, f, g, h, i, j, k, l, m, ..] = *words;
+        let [kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, ..] = *words;
         match kind {
             FAILED => Failure::from_words(a, b, c, d).map(Self::Failed),
             SKIPPED => Failure::from_words(a, b, c, d).map(Self::Skipped),
@@ -315,6 +319,7 @@ impl Record {
                 at_ns: a,
                 scratch_bytes: c,
                 job_cpu_ns: m,
+                last: n == 1,
                 rusage: Rusage {
                     user_ns: d,
                     system_ns: e,
@@ -390,6 +395,7 @@ mod tests {
             rusage,
             scratch_bytes: 9,
             job_cpu_ns: 11,
+            last: true,
         };
         for record in [
             record,

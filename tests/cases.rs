@@ -159,6 +159,26 @@ fn case_in_every_folder_gives_its_text() {
     );
 }
 
+/// What a host is asked takes time for each round, whatever is asked.
+#[test]
+fn directories_on_the_way_to_mount_points_are_asked_for_at_once() {
+    let job = Job::from_slice(br#"{"argv":["true"],"cwd":"/"}"#, Channels::default()).unwrap();
+    let mut host = FakeHost::read(&folder().join("debian.txt"));
+    let more = "dir /var/a 0755\ndir /var/a/b 0755\ndir /var/a/b/c 0755\ndir /var/a/b/c/d 0755\nmount /var/a/b ext4\nmount /var/a/b/c/d ext4";
+    assert_eq!(host.plan(&job).2, 1, "nothing is mounted in an overlay");
+    host.add_text(more, &folder().join("trap"));
+    let (plan, _, rounds) = host.plan(&job);
+    assert_eq!(rounds, 2);
+    let shown = |placed: &stdbox::plan::Placed| placed.step.to_string();
+    let wanted = "lower=/var/a/b/c/d ";
+    let plan = plan.unwrap();
+    assert!(
+        plan.steps.iter().any(|step| shown(step).contains(wanted)),
+        "{}",
+        show_plan(&plan)
+    );
+}
+
 /// A job on the ordinary host with a few things more; the contract is checked for every path of that host.
 struct Trap {
     job: Job,

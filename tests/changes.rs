@@ -102,6 +102,32 @@ fn changes_of_a_job_that_changes_nothing_are_none() {
     }
 }
 
+/// What lies beside a mount point is copied; somebody who writes to it meanwhile is not the job.
+#[test]
+fn changes_on_the_host_meanwhile_are_not_those_of_the_job() {
+    let fresh = Fresh::new();
+    let log = fresh.file("log", "1");
+    std::fs::create_dir(fresh.path().join("scratch")).unwrap();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let lists = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                std::io::Write::write_all(&mut log, b"1").unwrap();
+            }
+        });
+        let scratch = json!({ "scratch": { "directory": fresh.path().join("scratch") } });
+        let lists: Vec<_> = (0..8)
+            .map(|_| changes(&format!("test -s {}", log.display()), scratch.clone()))
+            .collect();
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        lists
+    });
+    for (list, seen) in lists {
+        assert_eq!(list, BTreeMap::new(), "{seen}");
+    }
+}
+
 #[test]
 fn changes_of_every_kind_are_listed() {
     let fresh = Fresh::new();
@@ -439,6 +465,46 @@ fn property(shown: Shown) {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Beside a mount point they are plain directories of the container, which stdbox made and the job did not.
+#[test]
+fn changes_of_empty_directories_beside_a_mount_point_are_listed() {
+    let fresh = Fresh::new();
+    for name in ["bits", "filled", "gone", "m", "moved", "new", "same"] {
+        std::fs::create_dir(fresh.path().join(name)).unwrap();
+    }
+    let script = "echo 123 > filled/f; rmdir gone; mv moved to; chmod 700 bits; rmdir new; echo > new; rmdir same; mkdir same";
+    let results = Fresh::new();
+    let job = json!({
+        "argv": ["/bin/sh", "-c", script],
+        "cwd": fresh.str(),
+        "changes": true,
+        "results": { "directory": results.str() },
+    });
+    let mount = format!("mount -t tmpfs none '{}/m'; exec \"$STDBOX\"", fresh.str());
+    let seen = run_in_namespace(&mount, &job);
+    seen.exited(0);
+    let below = format!("{}/", fresh.str());
+    let list: BTreeMap<String, String> = listed(&seen)
+        .into_iter()
+        .filter_map(|(path, what)| Some((path.strip_prefix(&below)?.to_owned(), what)))
+        .collect();
+    let expected = [
+        ("bits", "modified directory 0"),
+        ("filled/f", "created file 4"),
+        ("gone", "deleted directory 0"),
+        ("moved", "deleted directory 0"),
+        ("new", "replaced file 1"),
+        ("to", "created directory 0"),
+    ];
+    assert_eq!(list, expect(&expected), "{seen}");
+    let taken = std::fs::read_to_string(results.path().join("filled/f"));
+    assert_eq!(taken.unwrap(), "123\n", "{seen}");
+    let mut left: Vec<_> = std::fs::read_dir(fresh.path().join("filled"))
+        .unwrap()
+        .collect();
+    assert!(left.pop().is_none(), "the host has it too: {seen}");
 }
 
 #[test]

@@ -488,9 +488,9 @@ fn calls_with_the_x32_bit_are_absent() {
     }
 }
 
-/// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
+/// RDS, LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR.
 #[cfg(target_arch = "x86_64")]
-const FAMILIES: &[u64] = &[23, 26, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42];
+const FAMILIES: &[u64] = &[21, 23, 26, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42];
 
 #[test]
 #[cfg(target_arch = "x86_64")]

@@ -486,9 +486,12 @@ fn command_that_does_not_exist_is_command_not_found() {
         assert_eq!(seen.report["error"]["at"], "/argv/0", "{seen}");
         assert!(seen.report["error"]["hint"].is_string(), "{seen}");
         assert_eq!(seen.report.get("wait_status"), None, "nothing ran\n{seen}");
+        assert_eq!(seen.report["usage"]["wall_ns"], 0, "{seen}");
+        assert_eq!(seen.report["timing"]["run_ns"], 0, "{seen}");
     }
     let seen = run(&json!({"argv": ["name"], "executable": "/no/such/file", "cwd": "/"}));
     seen.failed("command-not-found", "exec");
+    assert_eq!(seen.report["error"]["at"], "/executable", "{seen}");
 }
 
 #[test]
@@ -621,7 +624,7 @@ fn script_without_its_interpreter_is_command_not_found() {
         seen.report["error"]["message"]
             .as_str()
             .unwrap()
-            .contains("interpreter"),
+            .contains("its interpreter \"/no/such/interpreter\""),
         "{seen}"
     );
 }

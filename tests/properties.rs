@@ -12,6 +12,10 @@
 
 #[path = "cases/host.rs"]
 mod host;
+/// With it, this program compares as the product does.
+#[path = "../src/bin/stdbox/sys/memory.rs"]
+#[expect(unsafe_code, reason = "a function of the C library")]
+mod memory;
 #[path = "cases/view.rs"]
 mod view;
 
@@ -24,9 +28,8 @@ use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use host::{FakeHost, Node, path};
-use stdbox::host::{Caller, Kind, PathFact, Question};
+use stdbox::host::{Caller, HostFacts, Kind, Question};
 use stdbox::job::{Channels, Job};
-use stdbox::problem::Code;
 use stdbox::text::{AbsPath, base64_encode};
 
 /// Few names, so that paths of the job meet paths of the host; some that are awkward for mount options and mount tables.
@@ -479,29 +482,6 @@ impl fmt::Debug for Case {
     }
 }
 
-/// What a host may refuse, and only for its reason.
-fn refusal_is_right(job: &Job, host: &FakeHost, code: Code) -> bool {
-    let facts = || {
-        job.directories
-            .iter()
-            .filter(|(_, d)| d.at.is_some())
-            .map(|(at, _)| host.path_fact(at))
-    };
-    match code {
-        Code::NoSuchDirectory => facts().any(|fact| fact == PathFact::Missing),
-        Code::DirectoryUnreachable => facts().any(|fact| fact == PathFact::Denied),
-        Code::IsSymlink => facts().any(|fact| matches!(fact, PathFact::Symlink { .. })),
-        Code::NotADirectory => facts().any(|fact| matches!(fact, PathFact::File | PathFact::Other)),
-        Code::CwdMissing => job.cwd.is_none() && host.caller.cwd.is_none(),
-        Code::ProcMissing => {
-            job.mode_of(&AbsPath::root()) == stdbox::spec::Mode::FullAccess
-                && host.path_fact(&AbsPath::fixed("/proc")) == PathFact::Missing
-        }
-        Code::OverlayDepth => !host.unstackable.is_empty() && !host.large.is_empty(),
-        _ => false,
-    }
-}
-
 fn cases() -> impl Strategy<Value = Case> {
     (hosts(), jobs()).prop_map(|(host, job)| Case(host, job))
 }
@@ -523,6 +503,25 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
+    #[test]
+    fn memory_is_compared_byte_by_byte(
+        left in prop::collection::vec(any::<u8>(), 0..40),
+        right in prop::collection::vec(any::<u8>(), 0..40),
+        alike in 0..=40_usize,
+        skipped in 0..8_usize,
+    ) {
+        // Random bytes differ at once.
+        let mut right = right;
+        let alike = alike.min(left.len()).min(right.len());
+        right[..alike].copy_from_slice(&left[..alike]);
+        let (left, right) = (&left[skipped.min(left.len())..], &right[skipped.min(right.len())..]);
+        let by_bytes = left.iter().cmp(right);
+        prop_assert_eq!(left.cmp(right), by_bytes);
+        prop_assert_eq!(left == right, by_bytes.is_eq());
+    }
+}
+
+proptest! {
     #![proptest_config(config())]
 
     #[test]
@@ -531,9 +530,11 @@ proptest! {
         let (plan, facts, rounds) = host.plan(&job);
         // A level of the tree is asked for when the one above is known.
         let deepest = host.nodes.keys().map(|at| host::chain(at).len()).max().unwrap_or(0);
+        let read = HostFacts::from_bytes(&facts.to_bytes());
+        prop_assert_eq!(read.as_ref(), Ok(&facts), "what is written of a host is read as the same");
         prop_assert!(rounds <= 4 + 2 * deepest, "{rounds} rounds of questions");
         match plan {
-            Err(problem) => prop_assert!(refusal_is_right(&job, &host, problem.code), "{problem:?}"),
+            Err(problem) => prop_assert!(view::refusal_is_right(&job, &host, problem.code), "{problem:?}"),
             Ok(plan) => {
                 view::check(&job, &host, &facts, &plan).map_err(|why| TestCaseError::fail(format!("{why}\n{}", view::listing(&plan))))?;
                 let again = stdbox::plan::plan(&job, &facts);
@@ -548,7 +549,7 @@ proptest! {
         let (first, _, _) = host.plan(&job);
         let mut facts = host.facts();
         let paths = host.nodes.keys().flat_map(|at| [Question::Path(at.clone()), Question::List(at.clone()), Question::Tree(at.clone()), Question::Stackable(at.clone())]);
-        for question in paths.chain([Question::TmpfsXattr]) {
+        for question in paths.chain([Question::TmpfsXattr, Question::Devices]) {
             host.answer(&question, &mut facts);
         }
         let second = loop {

@@ -8,19 +8,23 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[path = "cases/host.rs"]
+mod host;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use stdbox::doctor::{Examination, Finding, Host, PROBES, State};
 use stdbox::job::{Channels, Job};
 use stdbox::outcome::{Captured, Limit, Outcome, Target, Verdict};
 use stdbox::problem::{Code, Notice, Problem, Stage};
 use stdbox::report::{Report, Timing};
 use stdbox::results::{Change, Delivered, Kind, Reason, Results, Skipped, Verb};
 use stdbox::spec::Mode;
-use stdbox::text::Text;
+use stdbox::text::{AbsPath, Text};
 use stdbox::wire::Rusage;
 
 fn folder() -> &'static Path {
@@ -75,7 +79,7 @@ fn walk(value: &Value, at: &str, see: &mut dyn FnMut(&str, &Value)) {
 
 #[test]
 fn schemas_are_valid_2020_12_and_refer_to_what_is_there() {
-    for name in ["job.json", "report.json", "event.json"] {
+    for name in ["job.json", "report.json", "event.json", "doctor.json"] {
         let schema = schema(name);
         assert!(jsonschema::draft202012::meta::is_valid(&schema), "{name}");
         assert_eq!(
@@ -104,7 +108,7 @@ fn schemas_are_valid_2020_12_and_refer_to_what_is_there() {
 
 #[test]
 fn every_property_has_a_description_and_every_object_is_closed() {
-    for name in ["job.json", "report.json", "event.json"] {
+    for name in ["job.json", "report.json", "event.json", "doctor.json"] {
         let schema = schema(name);
         walk(&schema, "", &mut |at, part| {
             let Some(properties) = part["properties"].as_object() else {
@@ -645,6 +649,72 @@ fn report_of_every_verdict_is_accepted() {
             );
         }
     }
+}
+
+#[test]
+fn examination_of_every_outcome_is_accepted() {
+    let validator = validator("doctor.json");
+    let outcomes = reports();
+    for program in [None, Some(AbsPath::fixed("/usr/bin/stdbox"))] {
+        let findings = PROBES.into_iter().flat_map(|probe| {
+            outcomes.iter().map(move |outcome| {
+                let report = Report::new(None, outcome, Timing::default()).to_bytes();
+                Finding::new(probe, &report)
+            })
+        });
+        let host = Host {
+            kernel: "6.1".to_owned(),
+            program,
+            lxcfs: false,
+            tmpfs_xattr: true,
+        };
+        let findings: Vec<Finding> = findings.collect();
+        let states = findings.iter().map(|finding| finding.state);
+        assert!(states.clone().any(|state| state == State::Fails));
+        assert!(states.clone().any(|state| state == State::Works));
+        let bytes = Examination { host, findings }.to_bytes();
+        let value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(complaints(&validator, &value), Vec::<String>::new());
+    }
+    // All systems that a remedy is for, and all names.
+    let schema = schema("doctor.json");
+    let words = |at: &str| -> BTreeSet<String> {
+        let list = schema.pointer(at).unwrap().as_array().unwrap();
+        list.iter()
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let steps = stdbox::remedy::ALL
+        .into_iter()
+        .flat_map(|remedy| remedy.steps);
+    let systems: BTreeSet<String> = steps.map(|(on, _)| (*on).to_owned()).collect();
+    assert_eq!(words("/$defs/remedy/properties/on/enum"), systems);
+    let names: BTreeSet<String> = PROBES.map(|probe| probe.name.to_owned()).into();
+    assert_eq!(words("/$defs/finding/properties/code/enum"), names);
+}
+
+#[test]
+fn plan_of_every_example_is_accepted() {
+    let validator = validator("report.json");
+    let host = host::FakeHost::read(&folder().join("../tests/instructions/host.txt"));
+    let mut planned = 0;
+    for (name, bytes) in examples() {
+        let job = Job::from_slice(&bytes, Channels::STANDARD).unwrap();
+        // Some name directories that this host does not have.
+        let (Ok(plan), ..) = host.plan(&job) else {
+            continue;
+        };
+        let outcome = Outcome::before(Verdict::Planned(Box::new(plan)));
+        let bytes = Report::new(None, &outcome, Timing::default()).to_bytes();
+        let value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            complaints(&validator, &value),
+            Vec::<String>::new(),
+            "{name}"
+        );
+        planned += 1;
+    }
+    assert!(planned > 20, "{planned} plans");
 }
 
 #[test]

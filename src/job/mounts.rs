@@ -4,7 +4,7 @@ use super::rules::{MAX_SIZE, abs_path, file_path, in_range, one_of};
 use super::{Checked, Mount, MountKind};
 use crate::problem::{Code, Problem};
 use crate::spec::{MountSpec, MountType};
-use crate::text::{AbsPath, Text};
+use crate::text::{AbsPath, Text, quote};
 
 /// An overlay has at most so many lower layers: their names must fit into one string of 255 bytes (fsconfig(2)).
 pub const MAX_LOWER: usize = 50;
@@ -73,10 +73,9 @@ fn mount(spec: MountSpec, at: &str) -> Checked<Mount> {
             let given = [spec.text.is_some(), spec.base64.is_some()];
             one_of(at, &given, "\"text\", \"base64\"")?;
             let text = spec.text.map(String::into_bytes);
+            let bytes = text.or(spec.base64.map(|bytes| bytes.0));
             MountKind::File {
-                bytes: text
-                    .or(spec.base64.map(|bytes| bytes.0))
-                    .unwrap_or_default(),
+                bytes: bytes.unwrap_or_default().into(),
                 mode: permissions(spec.mode, 0o644, &pointer("mode"))?,
             }
         }
@@ -166,7 +165,10 @@ fn permissions(text: Option<String>, default: u32, at: &str) -> Checked<u32> {
                 Code::OutOfRange
             },
             at,
-            format!("{text:?} is not a string of three or four octal digits, such as \"0755\"."),
+            format!(
+                "{} is not a string of three or four octal digits, such as \"0755\".",
+                quote(&text)
+            ),
         )),
     }
 }

@@ -36,7 +36,7 @@ impl Job {
                     Some(names) if names.is_empty() => Inherit::All(false),
                     Some(names) => Inherit::Names(texts(names)),
                 }),
-                set: Some(
+                set: Some(spec::Entries(
                     self.env
                         .set
                         .iter()
@@ -47,13 +47,13 @@ impl Job {
                             )
                         })
                         .collect(),
-                ),
+                )),
                 unset: Some(texts(&self.env.unset)),
             }),
             stdin: Some(match &self.stdin {
                 Input::Null => WordOr::Word(spec::InputWord::Null),
                 Input::Fd(0) => WordOr::Word(spec::InputWord::Inherit),
-                Input::Bytes(bytes) => WordOr::Object(match String::from_utf8(bytes.clone()) {
+                Input::Bytes(bytes) => WordOr::Object(match String::from_utf8(bytes.to_vec()) {
                     Ok(text) => spec::InputObject {
                         text: Some(text),
                         ..Default::default()
@@ -208,7 +208,7 @@ fn normal_mount(mount: &Mount) -> spec::MountSpec {
                 mode: octal(*mode),
                 ..of(MountType::File)
             };
-            match String::from_utf8(bytes.clone()) {
+            match String::from_utf8(bytes.to_vec()) {
                 Ok(text) => spec::MountSpec {
                     text: Some(text),
                     ..spec

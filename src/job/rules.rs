@@ -5,14 +5,14 @@ use super::{
     Wanted,
 };
 use crate::capability::Capabilities;
-use crate::json;
+use crate::json::Place;
 use crate::pattern::{MAX_BYTES, Pattern, PatternFault};
 use crate::problem::{Code, Problem};
 use crate::profile::{Profile, oci};
 use crate::spec::filter::{SeccompObject, SeccompWord};
 use crate::spec::{self, IdMap, Inherit, Mode, ProcMode, Sys, WordOr};
 use crate::sync::Sync;
-use crate::text::{AbsPath, PathFault, Text};
+use crate::text::{AbsPath, PathFault, Text, quote};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
@@ -22,11 +22,11 @@ const MAX_FD: u32 = 1 << 20;
 pub(super) const DEFAULT_CAPTURE: u64 = 1 << 20;
 const MAX_CAPTURE: u64 = 1 << 30;
 
-pub(super) fn bounded(length: usize, most: usize, at: &str) -> Checked<()> {
+pub(super) fn bounded<'a>(length: usize, most: usize, at: impl Into<Place<'a>>) -> Checked<()> {
     if length > most {
         return Err(Problem::at(
             Code::TooLong,
-            at,
+            at.into(),
             format!("{length} bytes are more than the {most} that fit here."),
         ));
     }
@@ -44,25 +44,32 @@ pub(super) fn in_range(value: u64, least: u64, most: u64, at: &str) -> Checked<u
     Ok(value)
 }
 
-fn c_string(text: &Text, at: &str) -> Checked<CString> {
-    CString::new(text.0.clone()).map_err(|_| {
-        Problem::at(
-            Code::NulByte,
-            at,
-            "A string that goes to the kernel cannot hold a NUL byte.",
-        )
-    })
+fn with_nul(at: Place<'_>) -> Problem {
+    let message = "A string that goes to the kernel cannot hold a NUL byte.";
+    Problem::at(Code::NulByte, at, message)
 }
 
-pub(super) fn file_path(text: &Text, at: &str) -> Checked<CString> {
+fn c_string(bytes: Vec<u8>, at: Place<'_>) -> Checked<CString> {
+    CString::new(bytes).map_err(|_| with_nul(at))
+}
+
+fn without_nul(bytes: &[u8], at: Place<'_>) -> Checked<()> {
+    if bytes.contains(&0) {
+        return Err(with_nul(at));
+    }
+    Ok(())
+}
+
+pub(super) fn file_path<'a>(text: &Text, at: impl Into<Place<'a>>) -> Checked<CString> {
+    let at = at.into();
     if text.0.is_empty() {
         return Err(Problem::at(Code::Empty, at, "A path cannot be empty."));
     }
     bounded(text.0.len(), 4095, at)?;
-    c_string(text, at)
+    c_string(text.0.clone(), at)
 }
 
-pub(super) fn abs_path(text: &Text, at: &str) -> Checked<AbsPath> {
+pub(super) fn abs_path<'a>(text: &Text, at: impl Into<Place<'a>>) -> Checked<AbsPath> {
     AbsPath::new(&text.0).map_err(|fault| {
         let (code, message) = match fault {
             PathFault::Empty => (Code::Empty, "A path cannot be empty."),
@@ -77,7 +84,7 @@ pub(super) fn abs_path(text: &Text, at: &str) -> Checked<AbsPath> {
             ),
             PathFault::TooLong => (Code::TooLong, "The path is longer than the kernel takes."),
         };
-        Problem::at(code, at, message).path(&text.0)
+        Problem::at(code, at.into(), message).path(&text.0)
     })
 }
 
@@ -107,18 +114,18 @@ pub(super) fn argv(args: Option<Vec<Text>>) -> Checked<Vec<CString>> {
         Some(_) => {}
     }
     // MAX_ARG_STRLEN of execve(2): the kernel refuses a longer single string.
-    args.iter()
+    args.into_iter()
         .enumerate()
         .map(|(i, arg)| {
-            let at = format!("/argv/{i}");
-            bounded(arg.0.len(), 131_071, &at)?;
-            c_string(arg, &at)
+            let at = Place::Item("/argv", i);
+            bounded(arg.0.len(), 131_071, at)?;
+            c_string(arg.0, at)
         })
         .collect()
 }
 
 pub(super) fn env(spec: spec::EnvSpec) -> Checked<Env> {
-    let name = |bytes: &[u8], at: String| {
+    let is_name = |bytes: &[u8], at: Place<'_>| {
         if bytes.is_empty() {
             return Err(Problem::at(
                 Code::Empty,
@@ -134,21 +141,23 @@ pub(super) fn env(spec: spec::EnvSpec) -> Checked<Env> {
             ));
         }
         // With its equals sign it is one string for execve(2).
-        bounded(bytes.len(), 131_070, &at)?;
-        c_string(&Text::from(bytes), &at).map(|_| bytes.to_vec())
+        bounded(bytes.len(), 131_070, at)?;
+        without_nul(bytes, at)
     };
     let names = |list: Vec<Text>, at: &str| -> Checked<Vec<Vec<u8>>> {
-        list.iter()
-            .enumerate()
-            .map(|(i, text)| name(&text.0, format!("{at}/{i}")))
+        let numbered = list.into_iter().enumerate();
+        numbered
+            .map(|(i, text)| is_name(&text.0, Place::Item(at, i)).map(|()| text.0))
             .collect()
     };
-    let mut set = BTreeMap::new();
-    for (key, value) in spec.set.unwrap_or_default() {
-        let at = format!("/env/set/{}", json::escape(&key));
-        bounded(key.len() + value.0.len() + 1, 131_071, &at)?;
-        c_string(&value, &at)?;
-        set.insert(name(key.as_bytes(), at)?, value.0);
+    let wanted = spec.set.map_or_else(Vec::new, |entries| entries.0);
+    let mut set = Vec::with_capacity(wanted.len());
+    for (key, value) in wanted {
+        let at = Place::Key("/env/set", &key);
+        bounded(key.len() + value.0.len() + 1, 131_071, at)?;
+        without_nul(&value.0, at)?;
+        is_name(key.as_bytes(), at)?;
+        set.push((key.into_bytes(), value.0));
     }
     Ok(Env {
         inherit: match spec.inherit {
@@ -198,10 +207,10 @@ pub(super) fn input(
             ];
             one_of("/stdin", &given, "\"text\", \"base64\", \"file\", \"fd\"")?;
             if let Some(text) = o.text {
-                return Ok(Input::Bytes(text.into_bytes()));
+                return Ok(Input::Bytes(text.into_bytes().into()));
             }
             if let Some(bytes) = o.base64 {
-                return Ok(Input::Bytes(bytes.0));
+                return Ok(Input::Bytes(bytes.0.into()));
             }
             if let Some(path) = o.file {
                 return file_path(&path, "/stdin/file").map(Input::File);
@@ -296,17 +305,12 @@ pub(super) fn output_object(o: spec::OutputObject, at: &str, taken: Taken) -> Ch
     own(fd, &at, taken).map(Output::Fd)
 }
 
-pub(super) fn named(directories: Option<&spec::Directories>, path: &AbsPath) -> bool {
-    let mut entries = directories.into_iter().flat_map(|d| &d.entries);
-    entries.any(|(text, _)| AbsPath::new(&text.0).as_ref() == Ok(path))
-}
-
 pub(super) fn directories(spec: spec::Directories) -> Checked<BTreeMap<AbsPath, Directory>> {
     let proc = AbsPath::fixed("/proc");
     let mut map: BTreeMap<AbsPath, Directory> = BTreeMap::new();
     for (i, (text, mode)) in spec.entries.into_iter().enumerate() {
         let at = match std::str::from_utf8(&text.0) {
-            Ok(key) if !spec.list => format!("/directories/{}", json::escape(key)),
+            Ok(key) if !spec.list => Place::Key("/directories", key).into(),
             _ => format!("/directories/{i}/path"),
         };
         let path = abs_path(&text, &at)?;
@@ -615,15 +619,14 @@ pub(super) fn fds(list: Vec<u32>, taken: Taken) -> Checked<Vec<i32>> {
 /// A /sys of its own belongs to the network namespace of the process that mounts it, sysfs(5).
 pub(super) fn sys(
     asked: Option<Sys>,
-    directories: Option<&spec::Directories>,
+    directories: &BTreeMap<AbsPath, Directory>,
     host_network: bool,
     no_capabilities: bool,
 ) -> Checked<Sys> {
     let asked = asked.unwrap_or(Sys::Host);
     let contradiction = |message: &str| Err(Problem::at(Code::Contradiction, "/sys", message));
     let top = AbsPath::fixed("/sys");
-    let mut modes = directories.into_iter().flat_map(|d| &d.entries);
-    let named = modes.any(|(text, _)| AbsPath::new(&text.0).is_ok_and(|path| top.contains(&path)));
+    let named = directories.keys().any(|path| top.contains(path));
     match asked {
         Sys::Host => Ok(asked),
         Sys::Fresh | Sys::None if named => contradiction(
@@ -648,9 +651,16 @@ pub(super) fn capabilities(
     for (i, name) in names.iter().enumerate() {
         let at = || format!("/capabilities/{i}");
         let Some(one) = Capabilities::named(name) else {
-            let message =
-                format!("{name:?} is not a capability, such as \"CAP_NET_BIND_SERVICE\".");
-            return Err(Problem::at(Code::UnknownValue, at(), message));
+            let message = format!(
+                "{} is not a capability, such as \"CAP_NET_BIND_SERVICE\".",
+                quote(name)
+            );
+            let full = name.to_ascii_uppercase();
+            let full = format!("CAP_{}", full.strip_prefix("CAP_").unwrap_or(&full));
+            let hint = Capabilities::named(&full).map(|_| format!("Did you mean {full:?}?"));
+            let mut problem = Problem::at(Code::UnknownValue, at(), message);
+            problem.hint = hint;
+            return Err(problem);
         };
         if kept.meets(one) {
             return Err(Problem::at(

@@ -6,6 +6,7 @@
 use crate::job::Job;
 use crate::plan::{At, Base, Lookup, Plan, Step};
 use crate::problem::{Code, Notice, Problem, Stage};
+use crate::remedy;
 use crate::spec::Mode;
 use crate::text::AbsPath;
 use crate::wire::{Call, Failure, Phase};
@@ -26,6 +27,8 @@ pub struct Diagnosis {
     pub kernel: String,
     /// Where the command or working directory, missing in the container, exists on the host.
     pub on_host: Option<AbsPath>,
+    /// What the `#!` line of that command names, if it has one.
+    pub interpreter: Option<Vec<u8>>,
     /// Whether the mount table is another than the one that was planned with.
     pub mounts_changed: bool,
 }
@@ -48,43 +51,48 @@ pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
         Errno::ENOSPC | Errno::EUSERS if host.max_user_namespaces == Some(0) => (
             Code::UsernsForbidden,
             "User namespaces are switched off.",
-            "Set user.max_user_namespaces to a number such as 15000 (sysctl -w, as root).",
+            remedy::USER_NAMESPACES_OFF.hint,
         ),
         Errno::ENOSPC | Errno::EUSERS => (
             Code::NamespaceLimit,
             "The limit on the number or nesting of namespaces is reached.",
-            "Raise user.max_*_namespaces (sysctl), end other containers, or nest fewer of them: the kernel allows 32 levels.",
+            remedy::TOO_MANY_NAMESPACES.hint,
         ),
         Errno::EPERM if host.unprivileged_userns_clone == Some(0) => (
             Code::UsernsForbidden,
             "Unprivileged user namespaces are switched off.",
-            "Set kernel.unprivileged_userns_clone to 1 (sysctl -w, as root).",
+            remedy::USERNS_CLONE_OFF.hint,
         ),
         Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => apparmor(),
         Errno::EPERM if host.chroot => (
             Code::Chroot,
             "stdbox runs in a chroot, it seems, where the kernel allows no user namespaces.",
-            "Enter the tree with pivot_root (as unshare, bwrap or a container engine does) instead of chroot.",
+            remedy::CHROOT.hint,
+        ),
+        Errno::EMFILE | Errno::ENFILE => (
+            Code::OutOfMemory,
+            "The limit on open files is reached.",
+            remedy::NO_DESCRIPTORS,
         ),
         Errno::ENOSYS if host.older_than(5, 15) => (
             Code::KernelTooOld,
             "The kernel has no clone3 system call.",
-            "Linux 5.15 or newer is needed.",
+            remedy::TOO_OLD.hint,
         ),
         Errno::ENOSYS | Errno::EPERM | Errno::EACCES => (
             Code::UsernsForbidden,
             "User namespaces are not allowed here, probably by the filter of a surrounding container.",
-            "In Docker or Podman allow clone3 and unshare: --security-opt seccomp=unconfined or a profile of your own (and systempaths=unconfined for /proc).",
+            remedy::ENGINE_FILTER.hint,
         ),
         Errno::EINVAL => (
             Code::UsernsForbidden,
             "The kernel does not know one of the namespaces.",
-            "A kernel with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_IPC_NS, CONFIG_UTS_NS, CONFIG_NET_NS and CONFIG_CGROUPS is needed.",
+            remedy::KERNEL_CONFIG.hint,
         ),
         Errno::ENOMEM | Errno::EAGAIN => (
             Code::OutOfMemory,
             "There is not enough memory, or the limit on processes is reached.",
-            "Free memory, or raise the limit on processes (ulimit -u, pids.max of the control group).",
+            remedy::NO_MEMORY.hint,
         ),
         _ => (Code::UsernsForbidden, NAMESPACES, "See user_namespaces(7)."),
     };
@@ -97,19 +105,16 @@ const fn apparmor() -> (Code, &'static str, &'static str) {
     (
         Code::ApparmorRestricted,
         "AppArmor takes the capabilities of unprivileged user namespaces away.",
-        "Load an AppArmor profile with the \"userns\" rule for the stdbox file, or set kernel.apparmor_restrict_unprivileged_userns to 0 (sysctl -w, as root).",
+        remedy::APPARMOR.hint,
     )
 }
-
-/// What to do about a system call that every kernel since 5.15 has, however it was built.
-pub const TOO_OLD: &str = "Linux 5.15 or newer is needed; in a container, a seccomp profile that allows the system calls of that version.";
 
 fn lacking(stage: Stage, call: Call) -> Problem {
     let message = format!(
         "The kernel has no {} system call, or a filter hides it.",
         call.name()
     );
-    Problem::new(Code::KernelTooOld, stage, message).hint(TOO_OLD)
+    Problem::new(Code::KernelTooOld, stage, message).hint(remedy::TOO_OLD.hint)
 }
 
 /// What a failed call of the child means.
@@ -143,6 +148,7 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
             Stage::Identity,
             "The host name could not be set.",
         )
+        .hint(remedy::HOSTNAME_FORBIDDEN.hint)
         .pointer(Some("/hostname")),
         Phase::Stdin => Problem::new(Code::FileRefused, Stage::Exec, UNPROTECTED)
             .hint("\"strict\":false lets the job run all the same; give the data as text, or through a pipe.")
@@ -154,7 +160,9 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
             Code::NetworkRefused,
             Stage::Network,
             "The loopback device could not be brought up.",
-        ),
+        )
+        .hint(remedy::LOOPBACK_FORBIDDEN.hint)
+        .pointer(Some("/network")),
         Phase::Step => step(plan, index, failure.call, errno, host),
         Phase::Session if failure.call == Call::KeyCtl => Problem::new(
             Code::OutOfMemory,
@@ -192,7 +200,7 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
         )
         .hint("A kernel with CONFIG_SECCOMP_FILTER is needed; \"seccomp\":\"off\" goes without.")
         .pointer(Some("/seccomp")),
-        Phase::Exec => exec(plan, index, errno, host),
+        Phase::Exec => exec(job, plan, index, errno, host),
     };
     problem.errno(failure.call.name(), errno)
 }
@@ -261,38 +269,72 @@ fn cgroup(plan: &Plan, index: usize, errno: Errno) -> Problem {
 #[must_use]
 pub fn identity(errno: Errno, host: &Diagnosis) -> Problem {
     match errno {
-        Errno::ENOENT => Problem::new(Code::ProcMissing, Stage::Identity, "There is no /proc to write the id maps through.")
-            .path(b"/proc")
-            .hint("Mount procfs on /proc before stdbox is started."),
+        Errno::ENOENT | Errno::ENOTDIR => Problem::new(
+            Code::ProcMissing,
+            Stage::Identity,
+            "There is no /proc to write the id maps through.",
+        )
+        .path(b"/proc")
+        .hint(remedy::PROC_MISSING.hint),
         Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => {
             let (code, message, hint) = apparmor();
             Problem::new(code, Stage::Identity, message).hint(hint)
         }
-        Errno::EROFS => Problem::new(Code::ProcMasked, Stage::Identity, "/proc is read-only, so the id maps cannot be written.")
-            .path(b"/proc")
-            .hint("Start stdbox with a writable /proc (Docker, Podman: --security-opt systempaths=unconfined)."),
-        _ => Problem::new(Code::IdentityRefused, Stage::Identity, "The user and group ids could not be mapped.")
-            .hint("Inside another container: a process with uid 0 and without CAP_SETFCAP may map no ids, so give the outer one another uid (stdbox: user.uid); and the outer one must have mapped the caller's own id. See user_namespaces(7)."),
+        Errno::EROFS => Problem::new(
+            Code::ProcMasked,
+            Stage::Identity,
+            "/proc is read-only, so the id maps cannot be written.",
+        )
+        .path(b"/proc")
+        .hint(remedy::PROC_READ_ONLY.hint),
+        _ => Problem::new(
+            Code::IdentityRefused,
+            Stage::Identity,
+            "The user and group ids could not be mapped.",
+        )
+        .hint(remedy::IDS_REFUSED.hint),
     }
 }
 
-fn show_path(at: &At) -> Option<Vec<u8>> {
+fn show_path(plan: &Plan, at: &At) -> Option<Vec<u8>> {
     match at.base {
         Base::Host => Some(at.path.to_bytes().to_vec()),
-        Base::Tree(_) => Some([b"/", at.path.to_bytes()].concat()),
+        Base::Tree(slot) => {
+            // A directory that a step before opened, or else the new root.
+            let opened = plan.steps.iter().find_map(|placed| match &placed.step {
+                Step::Open { slot: one, at } if *one == slot => show_path(plan, at),
+                _ => None,
+            });
+            Some(
+                [
+                    &opened.unwrap_or_default(),
+                    b"/".as_slice(),
+                    at.path.to_bytes(),
+                ]
+                .concat(),
+            )
+        }
         // Only paths of the container mean something outside.
         Base::Own(_) => None,
     }
 }
 
-fn step_path(step: &Step) -> Option<Vec<u8>> {
+fn step_path(plan: &Plan, step: &Step) -> Option<Vec<u8>> {
+    let show_path = |at| show_path(plan, at);
     match step {
         Step::NewFs { .. } | Step::Detach { .. } | Step::EnterRoot { .. } => None,
         Step::Overlay { lower, .. } => lower.first().and_then(show_path),
         Step::Clone { from, .. } | Step::Copy { from, .. } => show_path(from),
+        Step::Attach { slot, at, .. } => show_path(at).or_else(|| {
+            plan.steps.iter().find_map(|placed| match &placed.step {
+                Step::Clone {
+                    slot: made, from, ..
+                } if made == slot => show_path(from),
+                _ => None,
+            })
+        }),
         Step::Open { at, .. }
         | Step::Restrict { at, .. }
-        | Step::Attach { at, .. }
         | Step::MakeDir { at, .. }
         | Step::MakeNode { at, .. }
         | Step::Symlink { at, .. }
@@ -308,7 +350,7 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
             "The child named a step that the plan does not have.",
         );
     };
-    let path = step_path(&placed.step);
+    let path = step_path(plan, &placed.step);
     let shown = path.as_deref().map_or_else(String::new, |path| {
         String::from_utf8_lossy(path).into_owned()
     });
@@ -325,12 +367,12 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
         (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if is_proc => {
             problem(Code::ProcMasked, "The kernel refuses a fresh /proc, because parts of the present one are covered or read-only.".into())
                 .path(b"/proc")
-                .hint("Start the surrounding container with an uncovered /proc: Docker and Podman --security-opt systempaths=unconfined, Kubernetes procMount: Unmasked.")
+                .hint(remedy::PROC_MASKED.hint)
         }
         (Step::NewFs { fstype, .. }, Errno::EPERM | Errno::EACCES) if *fstype == c"sysfs" => {
             problem(Code::MountRefused, "The kernel refuses a fresh /sys, because the present one is missing, or parts of it are covered.".into())
                 .path(b"/sys")
-                .hint("Start the surrounding container with an uncovered /sys (Docker and Podman: --security-opt systempaths=unconfined), or set \"sys\" to \"host\" or \"none\".")
+                .hint(remedy::SYS_MASKED.hint)
         }
         (Step::NewFs { .. }, Errno::EPERM | Errno::EACCES) if host.apparmor_restrict == Some(1) => {
             let (code, message, hint) = apparmor();
@@ -338,11 +380,11 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
         }
         // In a user namespace since 5.11, with all that this project needs since 5.15.
         (Step::Overlay { .. }, Errno::EPERM | Errno::EINVAL) if host.older_than(5, 15) => {
-            problem(Code::KernelTooOld, "The kernel has no overlays in user namespaces yet.".into()).hint(TOO_OLD)
+            problem(Code::KernelTooOld, "The kernel has no overlays in user namespaces yet.".into()).hint(remedy::TOO_OLD.hint)
         }
         (Step::Overlay { .. }, Errno::ENODEV) => {
             problem(Code::OverlayUnsupported, "The kernel has no overlay file system.".into())
-                .hint("Load it as root (modprobe overlay), or give the directory the mode read-only.")
+                .hint(remedy::NO_OVERLAY.hint)
         }
         (Step::Overlay { .. }, _) if host.mounts_changed => {
             problem(Code::MountTableChanged, format!("Something was mounted at or below {shown} while the container was planned."))
@@ -371,12 +413,19 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
             };
             problem(code, "A resource ran out while the tree was built.".into()).hint(hint)
         }
-        (Step::Open { .. }, _) => problem(Code::ScratchRefused, "The scratch directory could not be opened.".into()),
+        (Step::Open { .. }, _) if placed.at.as_deref() == Some("/scratch") => problem(Code::ScratchRefused, "The scratch directory could not be opened.".into()),
+        (Step::Attach { .. }, Errno::EINVAL | Errno::ENOTDIR) if !shown.is_empty() => {
+            problem(Code::MountRefused, format!("{shown} is a directory where the container has a file, or a file where it has a directory."))
+                .hint("If it was replaced while the container was built, run the job again. What in /dev is no device file any more must be made again (mknod(1)).")
+        }
         (_, Errno::ELOOP) => problem(Code::MountRefused, format!("{shown} became a symbolic link while the container was built."))
             .hint("Run the job again; if it persists, name the directory without symbolic links."),
         _ if shown.is_empty() => problem(Code::MountRefused, "A mount operation failed while the tree was built.".into()),
         _ => problem(Code::MountRefused, format!("{shown} could not be put into the container's tree.")),
     };
+    if problem.hint.is_none() && forbidden(call, errno) {
+        problem = problem.hint(remedy::MOUNTS_FORBIDDEN.hint);
+    }
     if problem.path.is_none() {
         problem.path = path.map(crate::text::Text);
     }
@@ -388,6 +437,27 @@ fn step(plan: &Plan, index: usize, call: Call, errno: Errno, host: &Diagnosis) -
         placed.at.clone()
     };
     problem
+}
+
+/// Whether nothing but a filter or a security module gives this error: the container's first process has every capability that
+/// mounts take. What is opened on the way to a mount may be closed to the caller as well.
+const fn forbidden(call: Call, errno: Errno) -> bool {
+    let mounts = matches!(
+        call,
+        Call::FsOpen
+            | Call::FsConfig
+            | Call::FsCreate
+            | Call::FsMount
+            | Call::MountSetAttr
+            | Call::MoveMount
+            | Call::PivotRoot
+            | Call::UMount
+    );
+    match errno {
+        Errno::EPERM => mounts || matches!(call, Call::OpenTree),
+        Errno::EACCES => mounts,
+        _ => false,
+    }
 }
 
 fn descriptor(plan: &Plan, index: usize, errno: Errno) -> Problem {
@@ -444,6 +514,12 @@ fn cwd(job: &Job, plan: &Plan, errno: Errno, host: &Diagnosis) -> Problem {
                 "set \"cwd\" to another",
             ))
         }
+        Errno::ENOTDIR => Problem::new(
+            Code::CwdMissing,
+            Stage::Exec,
+            format!("The working directory {shown}{given} is a file, or lies below one."),
+        )
+        .hint("Set \"cwd\" to a directory that exists in the container."),
         _ => Problem::new(
             Code::CwdMissing,
             Stage::Exec,
@@ -478,7 +554,7 @@ fn reveal(job: &Job, path: &AbsPath, or: &str) -> String {
     format!("Give the directory a mode in \"directories\", or {or}.")
 }
 
-fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
+fn exec(job: &Job, plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
     let candidate = plan
         .exec
         .candidates
@@ -494,17 +570,32 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
             .map(|arg| arg.to_string_lossy().into_owned())
             .unwrap_or_default(),
     };
-    let at = "/argv/0";
+    let at = match job.executable {
+        Some(_) => "/executable",
+        None => "/argv/0",
+    };
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => {
             if let Some(found) = &host.on_host {
+                let needs = match &host.interpreter {
+                    Some(file) => format!("its interpreter {:?}", String::from_utf8_lossy(file)),
+                    None => "the interpreter that it needs".to_owned(),
+                };
                 let message = format!(
-                    "{} exists on the host, but it, or the interpreter that it needs, does not exist in the container.",
+                    "{} exists on the host, but it, or {needs}, does not exist in the container.",
                     found.lossy()
                 );
+                let hint = match &host.interpreter {
+                    Some(file) if file.ends_with(b"\r") => {
+                        "Its #! line ends with a carriage return: let its lines end with a newline alone."
+                    }
+                    _ => {
+                        "Give its directory the mode read-only or overlay; the interpreter of a script (#! line) and the loader of a dynamic program must be visible too, with the links that lead to them (/lib64, say), which \"mounts\" can make."
+                    }
+                };
                 return Problem::new(Code::CommandNotFound, Stage::Exec, message)
                     .path(found.bytes())
-                    .hint("Give its directory the mode read-only or overlay; the interpreter of a script (#! line) and the loader of a dynamic program must be visible too.")
+                    .hint(hint)
                     .pointer(Some(at));
             }
             let looked = match plan.exec.lookup {
@@ -513,7 +604,15 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
             };
             Problem::new(Code::CommandNotFound, Stage::Exec, looked)
                 .path(path)
-                .hint("Check argv[0], the PATH of \"env\" and the directory modes.")
+                .hint(match plan.exec.lookup {
+                    _ if name.contains([' ', '\n']) => {
+                        "Give each argument a string of its own; a line of shell is [\"sh\", \"-c\", \"…\"]."
+                    }
+                    Lookup::Path => "Check the path and the directory modes.",
+                    Lookup::Name => {
+                        "Check argv[0], the PATH of \"env\" and the directory modes; a file of the working directory needs \"./\" before its name."
+                    }
+                })
                 .pointer(Some(at))
         }
         Errno::ENOEXEC => Problem::new(Code::ExecFormat, Stage::Exec, format!("{name} is no program for this machine, and has no #! line."))
@@ -533,6 +632,8 @@ fn exec(plan: &Plan, index: usize, errno: Errno, host: &Diagnosis) -> Problem {
 
 const PROTECTED: &str = "The caller is protected from the out-of-memory killer, and the job can be so too: the least oom_score_adj that it inherits is negative, so a limit on memory may not end it.";
 
+const HOSTNAME_KEPT: &str = "A system call filter around stdbox lets no host name be set, so the job has that of the surrounding container.";
+
 const UNPROTECTED: &str = "The file for standard input could not be made read-only for the target, which can open it again with the caller's permissions.";
 
 /// The report's entry for a step that was left out or only done in part.
@@ -544,6 +645,9 @@ pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
     if failure.phase == Phase::Stdin {
         return Some(Notice::new("stdin-unprotected", None, UNPROTECTED));
     }
+    if failure.phase == Phase::Hostname {
+        return Some(Notice::new("hostname-kept", None, HOSTNAME_KEPT));
+    }
     let step = &plan.steps.get(usize::try_from(failure.index).ok()?)?.step;
     if let Step::NewFs { .. } = step {
         return Some(Notice::new(
@@ -552,10 +656,10 @@ pub fn skipped(failure: Failure, plan: &Plan) -> Option<Notice> {
             "The surrounding container allows only a read-only /proc.",
         ));
     }
-    let path = step_path(step);
+    let path = step_path(plan, step);
     Some(Notice::new(
         "mount-vanished",
         path.as_deref(),
-        "There is nothing at this path any more, so it was left out.",
+        "There is nothing at this path, so it was left out.",
     ))
 }

@@ -8,7 +8,7 @@ use crate::spec::Mode;
 use crate::text::AbsPath;
 use std::ffi::CString;
 
-const NESTED: &[u8] = b"nested";
+const NESTED: &[u8] = b"nested-";
 
 impl Builder<'_> {
     pub(super) fn slot(&mut self) -> Slot {
@@ -58,14 +58,14 @@ impl Builder<'_> {
 
     /// A directory in one of our own file systems, with its parents.
     pub(super) fn make_dir(&mut self, slot: Slot, path: &[u8], mode: u32) {
-        if path.is_empty() || self.made.contains(&(slot, path.to_vec())) {
+        let place = (slot, path.to_vec());
+        if path.is_empty() || self.made.contains(&place) {
             return;
         }
         if let Some(slash) = path.iter().rposition(|&b| b == b'/') {
-            let parent = path.get(..slash).unwrap_or(b"").to_vec();
-            self.make_dir(slot, &parent, 0o755);
+            self.make_dir(slot, path.get(..slash).unwrap_or_default(), 0o755);
         }
-        self.made.insert((slot, path.to_vec()));
+        self.made.insert(place);
         self.prepare(Step::MakeDir {
             at: At::below(slot, path),
             mode,
@@ -74,15 +74,18 @@ impl Builder<'_> {
 
     /// The area that a path of the container lies in, with the place where it starts.
     pub(super) fn area(&self, path: &AbsPath) -> (AbsPath, Area) {
-        let mut above = Some(path.clone());
-        while let Some(path) = above {
-            if let Some(area) = self.areas.get(&path) {
-                return (path, area.clone());
+        match self.area_of(path) {
+            Some((top, area)) => (top.clone(), area.clone()),
+            None => {
+                let (mode, from) = (Mode::Overlay, self.base.clone());
+                (AbsPath::root(), Area::Host { mode, from })
             }
-            above = path.parent();
         }
-        let (mode, from) = (Mode::Overlay, self.base.clone());
-        (AbsPath::root(), Area::Host { mode, from })
+    }
+
+    /// The same, where there is one already.
+    pub(super) fn area_of(&self, path: &AbsPath) -> Option<(&AbsPath, &Area)> {
+        path.closest(&self.areas)
     }
 
     pub(super) fn set_area(&mut self, path: &AbsPath, area: Area) {
@@ -97,13 +100,12 @@ impl Builder<'_> {
     /// Sees to it that a directory of the container exists, as far as that is ours to do: in our own file systems and in
     /// upper layers, never on the host. Says whether it will exist.
     pub(super) fn ensure_dir(&mut self, path: &AbsPath, mode: u32) -> bool {
-        let (top, area) = self.area(path);
-        if path == &top {
-            return true;
-        }
-        if !matches!(area, Area::Own { .. })
-            && matches!(self.path_fact(path), Some(PathFact::Directory { .. }))
-        {
+        let own = match self.area_of(path) {
+            Some((top, _)) if top == path => return true,
+            None if path.is_root() => return true,
+            area => matches!(area, Some((_, Area::Own { .. }))),
+        };
+        if !own && matches!(self.path_fact(path), Some(PathFact::Directory { .. })) {
             return true;
         }
         match self.own_place(path) {
@@ -179,7 +181,7 @@ impl Builder<'_> {
 
     /// A fresh directory of its own file system's, for a mount that lies on something else than our own file systems.
     pub(super) fn nested_dir(&mut self, slot: Slot, mode: u32) -> Vec<u8> {
-        let name = [NESTED, b"/", self.layers.to_string().as_bytes()].concat();
+        let name = [NESTED, self.layers.to_string().as_bytes()].concat();
         self.layers += 1;
         self.make_dir(slot, &name, mode);
         name

@@ -5,6 +5,7 @@ use crate::cgroup::{CgroupFacts, Controllers, Group, NoGroup, Occupants};
 use crate::host::{HostFacts, Question};
 use crate::job::{self, CPU_PERIOD_US, Job};
 use crate::problem::{Code, Problem, Stage};
+use crate::remedy;
 use crate::text::AbsPath;
 use nix::errno::Errno;
 use std::ffi::CStr;
@@ -55,8 +56,6 @@ const FIGURES: Controllers = Controllers::MEMORY
     .with(Controllers::PIDS)
     .with(Controllers::IO);
 
-const HINT: &str = "Delegate a control group to the caller (cgroups(7), \"Cgroups delegation: delegating a hierarchy to a less privileged user\"): with systemd, `systemd-run --user --scope -p Delegate=yes stdbox`, or Delegate=yes in the unit of a service whose main process keeps to a group below its own; without, give the caller a directory of the hierarchy together with its cgroup.procs, cgroup.threads and cgroup.subtree_control, start it below there, and name it in \"cgroup\":{\"parent\":…}.";
-
 /// Whether there is a leaf, and which.
 ///
 /// # Errors
@@ -98,6 +97,19 @@ pub(super) fn question(job: &Job) -> Option<Question> {
     }
 }
 
+/// The group that many processes of stdbox leave before they are started, and what it can give to groups below it then: the
+/// caller's own, where nobody else is in it. Later it could not be left by all of them at once.
+#[must_use]
+pub fn group_to_leave(known: &CgroupFacts) -> Option<(&AbsPath, Controllers)> {
+    let own = known.groups.first()?;
+    let more = own.available.without(own.enabled);
+    let leaves = own.occupants == Occupants::OnlyCaller
+        && own.refused.is_none()
+        && own.uncontrolled.is_none()
+        && !more.is_empty();
+    leaves.then_some((&own.path, more))
+}
+
 fn settle(
     job: &Job,
     known: &CgroupFacts,
@@ -113,7 +125,7 @@ fn settle(
         );
         return Err(Problem::new(Code::CgroupV1, Stage::Cgroup, message)
             .path(b"/sys/fs/cgroup")
-            .hint("Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, or mount cgroup2 alone; without, only wall_time_ms, cpu_time_ms, output_bytes and the limits of single processes can be kept."));
+            .hint(remedy::CGROUP_V1.hint));
     }
     let (mut refusal, mut best) = (None, None);
     for group in &known.groups {
@@ -147,7 +159,7 @@ fn add(first: Option<Problem>, next: Problem) -> Problem {
 }
 
 fn unavailable(message: String) -> Problem {
-    Problem::new(Code::CgroupUnavailable, Stage::Cgroup, message).hint(HINT)
+    Problem::new(Code::CgroupUnavailable, Stage::Cgroup, message).hint(remedy::CGROUP_DELEGATE.hint)
 }
 
 fn no_group(none: Option<&NoGroup>, asked: &job::Cgroup) -> Problem {
@@ -161,13 +173,13 @@ fn no_group(none: Option<&NoGroup>, asked: &job::Cgroup) -> Problem {
             unavailable(format!("The control group {shown} cannot be opened."))
                 .errno("openat2", Errno::from_raw(*errno))
         }
-        Some(NoGroup::NotCgroup2) => unavailable(format!(
-            "{shown} is no directory of a cgroup v2 hierarchy."
-        )),
-        Some(NoGroup::NotMounted) | None => {
-            unavailable("No cgroup v2 hierarchy is mounted where the caller's own group can be seen.".into())
-                .hint("Mount one (mount -t cgroup2 cgroup2 /sys/fs/cgroup), or start the surrounding container with one: Docker and Podman --cgroupns=private and a writable /sys/fs/cgroup.")
+        Some(NoGroup::NotCgroup2) => {
+            unavailable(format!("{shown} is no directory of a cgroup v2 hierarchy."))
         }
+        Some(NoGroup::NotMounted) | None => unavailable(
+            "No cgroup v2 hierarchy is mounted where the caller's own group can be seen.".into(),
+        )
+        .hint(remedy::CGROUP_MOUNT.hint),
     };
     match named {
         Some(path) => problem.path(path.bytes()),
@@ -427,5 +439,38 @@ mod tests {
             written,
             expected.map(|(file, value)| (file, value.to_owned()))
         );
+    }
+
+    #[test]
+    fn a_batch_leaves_its_group_only_if_that_gives_its_jobs_something() {
+        let left = |own: Group| {
+            let known = CgroupFacts {
+                groups: vec![own, group("/", Occupants::Nobody)],
+                ..CgroupFacts::default()
+            };
+            group_to_leave(&known).map(|(path, more)| (path.clone(), more))
+        };
+        let all = Controllers::parse("memory pids cpu cpuset io");
+        let own = || group("/g", Occupants::OnlyCaller);
+        assert_eq!(left(own()), Some((AbsPath::fixed("/g"), all)));
+        let mut given = own();
+        given.enabled = Controllers::parse("memory");
+        let rest = Controllers::parse("pids cpu cpuset io");
+        assert_eq!(left(given), Some((AbsPath::fixed("/g"), rest)));
+        let mut all_given = own();
+        all_given.enabled = all;
+        let mut foreign = own();
+        foreign.refused = Some((AbsPath::fixed("/g/cgroup.procs"), 13));
+        let mut fixed = own();
+        fixed.uncontrolled = Some((AbsPath::fixed("/g/cgroup.subtree_control"), 13));
+        for own in [
+            all_given,
+            foreign,
+            fixed,
+            group("/g", Occupants::Others),
+            group("/g", Occupants::Nobody),
+        ] {
+            assert_eq!(left(own), None);
+        }
     }
 }

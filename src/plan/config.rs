@@ -2,12 +2,13 @@
 
 use super::system::named;
 use super::tree::{Area, Builder};
-use super::{At, Attributes, Step};
+use super::{At, Attributes, Base, Slot, Step};
 use crate::host::PathFact;
 use crate::job::Job;
 use crate::problem::Notice;
 use crate::spec::Mode;
-use crate::text::AbsPath;
+use crate::text::{AbsPath, Contents};
+use std::ffi::CString;
 
 /// The generated files: path and content.
 fn generated(job: &Job) -> Vec<(&'static str, String)> {
@@ -63,9 +64,10 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
     if !b.job.system_config {
         return b.job.user.home.clone();
     }
+    let mut etc = None;
     for (path, text) in generated(b.job) {
         let path = AbsPath::fixed(path);
-        let bytes = text.into_bytes();
+        let bytes = Contents::new(text.into_bytes());
         if let Some(at) = b.writable(&path) {
             b.prepare(Step::Write {
                 at,
@@ -76,8 +78,7 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
         }
         match b.path_fact(&path) {
             Some(PathFact::File) => {
-                let place = [b"config/".as_slice(), path.name()].concat();
-                b.make_dir(b.memory, b"config", 0o755);
+                let place = [b"config-".as_slice(), path.name()].concat();
                 b.prepare(Step::Write {
                     at: At::below(b.memory, &place),
                     bytes,
@@ -92,7 +93,15 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
                         ..Attributes::default()
                     },
                 });
-                b.mount(copy, &path);
+                let directory = *etc.get_or_insert_with(|| opened_etc(b));
+                b.attach_step(Step::Attach {
+                    slot: copy,
+                    at: At {
+                        base: Base::Tree(directory),
+                        path: CString::new(path.name()).unwrap_or_default(),
+                    },
+                    keep: false,
+                });
             }
             Some(_) => {
                 let message = "The host has no such plain file, and the directory is not the container's own, so it is not supplied.";
@@ -104,6 +113,14 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
     }
     b.link(&AbsPath::fixed(MTAB), b"/proc/self/mounts");
     home(b)
+}
+
+/// One descriptor leads to all files of the directory.
+fn opened_etc(b: &mut Builder<'_>) -> Slot {
+    let slot = b.slot();
+    let at = b.inside(&AbsPath::fixed("/etc"));
+    b.attach_step(Step::Open { slot, at });
+    slot
 }
 
 /// Decides whether the home directory is ours to make: where the job did not name it, and what is around it is the
@@ -169,11 +186,20 @@ fn home(b: &mut Builder<'_>) -> Option<AbsPath> {
     if writable {
         return Some(home);
     }
+    let tmp = AbsPath::fixed("/tmp");
+    let own = matches!(b.area(&tmp), (top, Area::Own { .. }) if top == tmp);
+    let there = own
+        || matches!(
+            b.path_fact(&tmp),
+            Some(PathFact::Directory { .. } | PathFact::Symlink { real: Some(_), .. })
+        );
+    let instead = if there { tmp } else { AbsPath::root() };
     let message = format!(
-        "The home directory {} cannot be made here, so HOME is /tmp.",
-        home.lossy()
+        "The home directory {} cannot be made here, so HOME is {}; below a directory with the mode hidden it could be.",
+        home.lossy(),
+        instead.lossy()
     );
     b.warnings
         .push(Notice::new("home-replaced", Some(home.bytes()), message));
-    Some(AbsPath::fixed("/tmp"))
+    Some(instead)
 }

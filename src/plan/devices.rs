@@ -2,7 +2,7 @@
 
 use super::system::{FORBIDDING, HARMLESS, named, supplied};
 use super::tree::{Area, Builder};
-use super::{At, Attributes, IfAbsent, Node, Slot, Step};
+use super::{At, Attributes, Base, IfAbsent, Node, Slot, Step};
 use crate::host::PathFact;
 use crate::problem::Notice;
 use crate::spec::{Dev, Mode};
@@ -49,14 +49,35 @@ pub(super) fn minimal_dev(b: &mut Builder<'_>) {
         at,
         keep: true,
     });
+    let there = b.is_host_directory(&dev);
+    if !there {
+        let message = "The host has no /dev directory, so plain files stand for the device files.";
+        b.degraded
+            .push(Notice::new("dev-missing", Some(b"/dev"), message));
+    } else if b.devices() == Some(false) {
+        let message = "The host's device files cannot be opened, because /dev is mounted with nodev, it seems.";
+        b.degraded
+            .push(Notice::new("dev-missing", Some(b"/dev"), message));
+    }
+    // Where it is a directory, one descriptor leads to all of them.
+    let opened = (b.scratch_place == dev).then(|| b.slot());
+    if let Some(slot) = opened {
+        b.early(Step::Open {
+            slot,
+            at: At::host(&dev),
+        });
+    }
     for name in NODES {
         b.prepare(Step::MakeNode {
             at: in_dev(b.memory, name),
             node: Node::File,
             mode: 0o666,
         });
+        if !there {
+            continue;
+        }
         let node = b.slot();
-        b.early(device_node(b, node, name));
+        b.early(device_node(b, node, opened, name));
         b.attach_step(Step::Attach {
             slot: node,
             at: At::below(copy, name.to_bytes()),
@@ -86,8 +107,14 @@ fn in_dev(memory: Slot, name: &CStr) -> At {
     At::below(memory, &[b"dev/".as_slice(), name.to_bytes()].concat())
 }
 
-fn device_node(b: &Builder<'_>, slot: Slot, name: &CStr) -> Step {
-    let from = At::host(&AbsPath::fixed("/dev").join(name.to_bytes()));
+fn device_node(b: &Builder<'_>, slot: Slot, dev: Option<Slot>, name: &CStr) -> Step {
+    let from = match dev {
+        Some(slot) => At {
+            base: Base::Tree(slot),
+            path: name.to_owned(),
+        },
+        None => At::host(&AbsPath::fixed("/dev").join(name.to_bytes())),
+    };
     Step::Clone {
         slot,
         from,
@@ -155,7 +182,7 @@ pub(super) fn host_dev(b: &mut Builder<'_>) {
             let path = dev.join(name.to_bytes());
             if matches!(b.path_fact(&path), Some(PathFact::Other)) {
                 let node = b.slot();
-                b.prepare(device_node(b, node, name));
+                b.prepare(device_node(b, node, None, name));
                 b.prepare(Step::Restrict {
                     at: At::slot(node),
                     attributes: HARMLESS,

@@ -44,8 +44,8 @@ pub(super) fn no_cwd() -> Problem {
 
 pub(super) fn image(job: &Job, caller: &Caller, home: Option<&AbsPath>) -> ExecImage {
     let variables = environment(job, caller, home);
-    let (candidates, lookup) =
-        candidates(job, variables.get(b"PATH".as_slice()).map(Vec::as_slice));
+    let path = variables.get(b"PATH".as_slice()).copied();
+    let (candidates, lookup) = candidates(job, path);
     let envp = variables
         .iter()
         .filter_map(|(name, value)| CString::new([name, b"=".as_slice(), value].concat()).ok());
@@ -59,49 +59,46 @@ pub(super) fn image(job: &Job, caller: &Caller, home: Option<&AbsPath>) -> ExecI
 
 /// Inherit, then set, then unset. HOME, USER and LOGNAME of the caller would name an account that the container does not
 /// have, so where they are inherited they are replaced.
-fn environment(job: &Job, caller: &Caller, home: Option<&AbsPath>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn environment<'a>(
+    job: &'a Job,
+    caller: &'a Caller,
+    home: Option<&'a AbsPath>,
+) -> BTreeMap<&'a [u8], &'a [u8]> {
     let wanted = |name: &[u8]| {
-        job.env
-            .inherit
-            .as_ref()
-            .is_none_or(|names| names.iter().any(|wanted| wanted == name))
+        let names = job.env.inherit.as_ref();
+        names.is_none_or(|names| names.iter().any(|wanted| wanted == name))
     };
-    let mut variables = BTreeMap::new();
-    for pair in &caller.environ {
-        let Some(equals) = pair
-            .iter()
-            .skip(1)
-            .position(|&b| b == b'=')
-            .map(|at| at + 1)
-        else {
+    // Of two with one name, the later one counts; for the caller's own, the first is the one that getenv(3) finds.
+    let mut pairs = Vec::with_capacity(caller.environ.len() + job.env.set.len() + 1);
+    for pair in caller.environ.iter().rev() {
+        let Some((name, value)) = split(pair) else {
             continue;
         };
-        let (name, value) = (
-            pair.get(..equals).unwrap_or(b""),
-            pair.get(equals + 1..).unwrap_or(b""),
-        );
-        // The first of several definitions is the one that getenv(3) finds.
-        if wanted(name) && !variables.contains_key(name) {
-            variables.insert(name.to_vec(), value.to_vec());
+        let value = match name {
+            b"USER" | b"LOGNAME" if job.system_config => job.user.name.as_bytes(),
+            _ => value,
+        };
+        if wanted(name) {
+            pairs.push((name, value));
         }
     }
     if let Some(home) = home.filter(|_| wanted(b"HOME")) {
-        variables.insert(b"HOME".to_vec(), home.bytes().to_vec());
+        pairs.push((b"HOME", home.bytes()));
     }
-    if job.system_config {
-        for name in [b"USER".as_slice(), b"LOGNAME"] {
-            if let Some(value) = variables.get_mut(name) {
-                *value = job.user.name.clone().into_bytes();
-            }
-        }
-    }
-    for (name, value) in &job.env.set {
-        variables.insert(name.clone(), value.clone());
-    }
+    let set = job.env.set.iter();
+    pairs.extend(set.map(|(name, value)| (name.as_slice(), value.as_slice())));
+    // Made of all at once, it is sorted once.
+    let mut variables = BTreeMap::from_iter(pairs);
     for name in &job.env.unset {
-        variables.remove(name);
+        variables.remove(name.as_slice());
     }
     variables
+}
+
+/// The name and the value of a variable; the name is not empty, but may begin with the sign that ends others.
+fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = 1 + pair.get(1..)?.iter().position(|&b| b == b'=')?;
+    Some((pair.get(..equals)?, pair.get(equals + 1..)?))
 }
 
 fn candidates(job: &Job, path: Option<&[u8]>) -> (Vec<CString>, Lookup) {

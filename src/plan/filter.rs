@@ -34,13 +34,13 @@ pub(super) fn filter(
     facts: &HostFacts,
     warnings: &mut Vec<Notice>,
 ) -> Result<Option<Filter>, NoPlan> {
-    let profile = match &job.seccomp {
+    let (profile, asked) = match &job.seccomp {
         Seccomp::Off => return Ok(None),
         Seccomp::Default if job.init => return Ok(built_in(&built::DEFAULT_BELOW_INIT)),
         Seccomp::Default => return Ok(built_in(&built::DEFAULT)),
         Seccomp::Strict if job.init => return Ok(built_in(&built::STRICT_BELOW_INIT)),
         Seccomp::Strict => return Ok(built_in(&built::STRICT)),
-        Seccomp::Own { profile, .. } => profile,
+        Seccomp::Own { profile, asked } => (profile, asked),
     };
     if profile.needs_kernel() && facts.kernel.is_none() {
         return Err(NoPlan::Ask(vec![Question::Kernel]));
@@ -53,8 +53,19 @@ pub(super) fn filter(
         capabilities: &capabilities,
         init: job.init,
     });
+    let (program, unknown) = program(&policy)?;
+    // A profile of an engine names the calls of all machines.
+    if job.strict && asked.oci.is_none() && !unknown.is_empty() {
+        return Err(refused(no_effect(&unknown))
+            .hint("Correct the names, or take them out; without \"strict\" it is a warning.")
+            .into());
+    }
+    if !unknown.is_empty() {
+        let message = no_effect(&unknown);
+        warnings.push(Notice::new("unknown-system-calls", None, message));
+    }
     Ok(Some(Filter {
-        program: program(&policy, warnings)?.into(),
+        program: program.into(),
         flags: profile.flags,
     }))
 }
@@ -66,12 +77,14 @@ fn built_in(program: &'static [Instruction]) -> Option<Filter> {
     })
 }
 
-fn program(policy: &Policy, warnings: &mut Vec<Notice>) -> Result<Vec<Instruction>, Problem> {
-    let refused = |message: String| {
-        let mut problem = Problem::new(Code::SeccompRefused, Stage::Seccomp, message);
-        problem.at = Some("/seccomp".to_owned());
-        problem
-    };
+fn refused(message: String) -> Problem {
+    let mut problem = Problem::new(Code::SeccompRefused, Stage::Seccomp, message);
+    problem.at = Some("/seccomp".to_owned());
+    problem
+}
+
+/// The program, and the names of calls that are none.
+fn program(policy: &Policy) -> Result<(Vec<Instruction>, Vec<String>), Problem> {
     let compiled = compile(policy, Machine::NATIVE);
     if !compiled.starts {
         let message = "The filter denies execve, or does so for some arguments, and no command can be started without it.";
@@ -86,22 +99,18 @@ fn program(policy: &Policy, warnings: &mut Vec<Notice>) -> Result<Vec<Instructio
         );
         return Err(refused(message).hint("Give fewer rules with conditions."));
     }
-    if !compiled.unknown.is_empty() {
-        warnings.push(unknown(&compiled.unknown));
-    }
-    Ok(compiled.program)
+    Ok((compiled.program, compiled.unknown))
 }
 
-fn unknown(names: &[String]) -> Notice {
+fn no_effect(names: &[String]) -> String {
     const SHOWN: usize = 100;
     let rest = match names.len().saturating_sub(SHOWN) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let list: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    let message = format!(
+    format!(
         "No system calls of these names are known, so that their rules have no effect: {}{rest}.",
         list.join(", ")
-    );
-    Notice::new("unknown-system-calls", None, message)
+    )
 }

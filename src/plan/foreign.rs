@@ -16,8 +16,8 @@ pub(super) fn places_of_others(job: &Job, caller: &Caller) -> Vec<AbsPath> {
             let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
             AbsPath::new(value).ok()
         });
-        let set = job.env.set.get(name);
-        set.map_or(of_caller, |value| AbsPath::new(value).ok())
+        let set = job.env.set.iter().find(|(set, _)| set == name);
+        set.map_or(of_caller, |(_, value)| AbsPath::new(value).ok())
     };
     // The home directory itself is the caller's own, and is copied up with all that belongs to it.
     let above_home = variable(b"HOME").and_then(|home| home.parent());

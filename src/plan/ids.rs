@@ -4,6 +4,7 @@ use super::{IdMaps, Kept, MapWriter, NoPlan};
 use crate::host::{Caller, HostFacts, IdFacts, Question};
 use crate::job::{Job, User};
 use crate::problem::{Code, Notice, Problem, Stage};
+use crate::remedy;
 use crate::spec::IdMap;
 use crate::subid::IdRange;
 
@@ -160,7 +161,7 @@ fn range(user: &User, caller: &Caller, own: &IdFacts) -> Result<([Map; 2], MapWr
         let message = format!("The program {name}, which maps subordinate ids, is not installed.");
         return Err(Problem::new(Code::IdMapHelper, Stage::Identity, message)
             .pointer(Some("/user/map"))
-            .hint("Install newuidmap and newgidmap (Debian, Ubuntu: package uidmap; elsewhere shadow or shadow-utils), or use \"map\":\"single\"."));
+            .hint(remedy::NO_HELPERS.hint));
     };
     let [uids, gids] = &own.subordinate;
     let made = [(targets[0], uids), (targets[1], gids)]

@@ -12,7 +12,7 @@ use crate::host::{PathFact, Question};
 use crate::job::{Job, Mount, MountKind, in_proc};
 use crate::problem::{Code, Problem, Stage};
 use crate::spec::{Dev, Mode};
-use crate::text::AbsPath;
+use crate::text::{AbsPath, Contents};
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 
@@ -354,11 +354,11 @@ fn bind(
     Ok(())
 }
 
-fn file(b: &mut Builder<'_>, place: &Place, bytes: &[u8], mode: u32) -> Result<(), NoPlan> {
+fn file(b: &mut Builder<'_>, place: &Place, bytes: &Contents, mode: u32) -> Result<(), NoPlan> {
     let (top, area) = b.area(&place.path);
     let write = |at| Step::Write {
         at,
-        bytes: bytes.to_vec(),
+        bytes: bytes.clone(),
         mode,
     };
     match place.seen {

@@ -4,7 +4,7 @@ use super::resolve::within;
 use super::tree::{Area, Builder, apart};
 use super::{At, Attributes, IfAbsent, NoPlan, Node, Slot, Step, config, system};
 use crate::host::{Entry, Kind, Listing, MAX_TREE_BYTES, Question};
-use crate::mountinfo::{MountId, MountTable};
+use crate::mountinfo::{Mount, MountId, MountTable};
 use crate::problem::{Code, Notice, Problem, Stage};
 use crate::spec::Mode;
 use crate::text::AbsPath;
@@ -12,7 +12,26 @@ use crate::text::AbsPath;
 /// A plain file at skeleton level is copied up to this size, and bound above it.
 const COPY_BYTES: u64 = 1 << 20;
 
-const WORK: &[u8] = b"work";
+const WORK: &[u8] = b"work-";
+
+/// Whether what lies on such a file system is read-only in place of an overlay: without a word, or with a warning.
+fn refused(path: &AbsPath, fstype: &[u8]) -> (bool, bool) {
+    let below = |top: &[u8]| match path.bytes().strip_prefix(top) {
+        Some(rest) => rest.is_empty() || rest.first() == Some(&b'/'),
+        None => false,
+    };
+    let silently = below(b"/dev")
+        || below(b"/sys")
+        || matches!(
+            fstype,
+            b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc"
+        );
+    let cannot = matches!(
+        fstype,
+        b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
+    ) || fstype.starts_with(b"fuse.");
+    (silently, cannot)
+}
 
 impl Builder<'_> {
     /// An overlay over a directory of the host, whatever is mounted below it. `named` tells whether the job named the mount
@@ -33,16 +52,7 @@ impl Builder<'_> {
             self.show(path, Mode::ReadOnly, self.may_vanish());
             return Ok(());
         };
-        let silently = AbsPath::fixed("/dev").contains(path)
-            || AbsPath::fixed("/sys").contains(path)
-            || matches!(
-                fstype,
-                b"cgroup" | b"cgroup2" | b"fuse.lxcfs" | b"sysfs" | b"proc"
-            );
-        let cannot = matches!(
-            fstype,
-            b"autofs" | b"vfat" | b"msdos" | b"exfat" | b"ntfs" | b"ntfs3" | b"fuseblk" | b"fuse"
-        ) || fstype.starts_with(b"fuse.");
+        let (silently, cannot) = refused(path, fstype);
         if silently || cannot {
             if matches!(self.area(path), (top, Area::Host { .. }) if &top == path) {
                 // Met on the way already.
@@ -126,7 +136,7 @@ impl Builder<'_> {
         if_absent: IfAbsent,
     ) {
         let volatile = self.scratch != self.memory;
-        let work = [WORK, b"/", self.layers.to_string().as_bytes()].concat();
+        let work = [WORK, self.layers.to_string().as_bytes()].concat();
         self.layers += 1;
         self.make_dir(self.scratch, &work, 0o700);
         self.overlays = true;
@@ -149,6 +159,50 @@ impl Builder<'_> {
             let at = At::slot(slot);
             self.prepare(Step::Restrict { at, attributes });
         }
+    }
+
+    /// Asks for the entries of all directories that are going to be split. Those on the way to a mount point are known from the
+    /// mount table, before the directory above them is read: so the host is asked once, not once for each level.
+    pub(super) fn list_ahead(&mut self) {
+        let Some(table) = self.facts.mounts.as_ref() else {
+            return;
+        };
+        let overlays = self.directories.iter();
+        let overlays = overlays.filter(|(_, directory)| directory.mode == Mode::Overlay);
+        for path in overlays.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            if let Some(host) = self.host_of(&path) {
+                self.list_ways(table, &path, table.holding(&host));
+            }
+        }
+    }
+
+    fn list_ways(&mut self, table: &MountTable, path: &AbsPath, mount: MountId) {
+        let Some(host) = self.host_of(path) else {
+            return;
+        };
+        let kind = table.get(mount).map(|mount| refused(path, &mount.fstype));
+        if kind != Some((false, false)) || !table.any_below(mount, &host) {
+            return;
+        }
+        if matches!(self.list(&host), Some(listing) if !matches!(listing, Listing::Entries(_))) {
+            return;
+        }
+        for name in table.ways_below(mount, &host) {
+            let (child, host) = (path.join(name), host.join(name));
+            if !self.is_other(&child) && !system::supplied(self, &child) {
+                self.list_ways(
+                    table,
+                    &child,
+                    table.mounted_at(mount, &host).unwrap_or(mount),
+                );
+            }
+        }
+    }
+
+    /// Whether a directory in an overlay gets a mode or content of its own.
+    fn is_other(&self, path: &AbsPath) -> bool {
+        let own = self.directories.get(path);
+        own.is_some_and(|directory| directory.mode != Mode::Overlay || self.sealed)
     }
 
     /// A skeleton directory in place of an overlay that the kernel refuses because something is mounted below it: what has
@@ -188,7 +242,7 @@ impl Builder<'_> {
         self.expanded.insert(path.clone());
         for entry in entries {
             let child = path.join(&entry.name);
-            self.child(&child, &entry, table, mount, named)?;
+            self.child(&child, entry, table, mount, named)?;
         }
         Ok(())
     }
@@ -232,16 +286,21 @@ impl Builder<'_> {
             return Ok(());
         }
         // Own directories stand in for what gets a mount or content of its own later.
-        let elsewhere = self
-            .directories
-            .get(child)
-            .is_some_and(|directory| directory.mode != Mode::Overlay || self.sealed);
+        let elsewhere = self.is_other(child);
         let home = self.home.as_ref() == Some(child);
         self.ensure_dir(child, if home { 0o700 } else { entry.mode });
         if elsewhere || system::supplied(self, child) {
             return Ok(());
         }
         let mounted = table.mounted_at(on, &host);
+        // A directory of our own is all that an empty one needs: of an overlay's own directory, too, the owner is the target and
+        // the mode is the host's. What the host gets there later is not seen.
+        let wide = |mount: &Mount| !mount.narrow && refused(child, &mount.fstype) == (false, false);
+        let wide = table.get(on).is_some_and(wide);
+        if entry.empty && wide && mounted.is_none() && !table.any_below(on, &host) {
+            self.expanded.insert(child.clone());
+            return Ok(());
+        }
         // A named mode is for the mount of its directory; what is mounted deeper is only met on the way.
         let named = mounted.is_none() && named || self.directories.contains_key(child);
         self.overlay(child, entry.mode, mounted.unwrap_or(on), named)

@@ -447,9 +447,14 @@ pub(super) fn proc_place(b: &mut Builder<'_>) -> Result<(), NoPlan> {
     let proc = AbsPath::fixed("/proc");
     if !b.ensure_dir(&proc, 0o555) {
         let message = "There is no /proc directory, and the root directory cannot get one.";
+        // Without one of its own tree, stdbox cannot run any job.
+        let hint = match b.job.root {
+            Some(_) => "Make the directory, or give / the mode overlay or hidden.",
+            None => "Mount procfs on /proc before stdbox is started.",
+        };
         let problem = Problem::new(Code::ProcMissing, Stage::Proc, message)
             .path(proc.bytes())
-            .hint("Make the directory, or give / another mode than full-access.");
+            .hint(hint);
         return Err(problem.into());
     }
     if b.job.proc == ProcMode::None {

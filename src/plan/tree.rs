@@ -78,6 +78,10 @@ impl Area {
     }
 }
 
+/// So many steps are made room for at once.
+const USUAL: usize = 64;
+const FEW: usize = 12;
+
 /// The paths in the memory file system and in the scratch.
 pub(super) const UPPER: &[u8] = b"upper";
 
@@ -153,6 +157,10 @@ pub(super) fn build(
     b.own_group = has_leaf || job.sync.is_some();
     b.another_root()?;
     b.settle_directories()?;
+    b.list_ahead();
+    if !b.asks.is_empty() {
+        return Err(b.unanswered());
+    }
     let root = AbsPath::root();
     let in_place = matches!(b.mode_of(&root), Mode::ReadOnly | Mode::FullAccess)
         && job.root.is_none()
@@ -190,9 +198,9 @@ impl<'a> Builder<'a> {
             copied: BTreeSet::new(),
             home: None,
             scratch_place: AbsPath::root(),
-            early: Vec::new(),
-            prepare: Vec::new(),
-            attach: Vec::new(),
+            early: Vec::with_capacity(FEW),
+            prepare: Vec::with_capacity(USUAL),
+            attach: Vec::with_capacity(USUAL / 2),
             layers: 0,
             overlays: false,
             pointer: None,
@@ -315,6 +323,8 @@ impl<'a> Builder<'a> {
             .as_ref()
             .is_some_and(MountTable::root_is_bottom);
         let mut steps = std::mem::take(&mut self.early);
+        // Those that are still to come are few.
+        steps.reserve_exact(self.prepare.len() + self.attach.len() + FEW);
         steps.append(&mut self.prepare);
         if self.scratch_place.is_root() {
             steps.push(plain(Step::Detach { slot: self.memory }));
@@ -378,8 +388,10 @@ impl<'a> Builder<'a> {
 
     /// The path of the host whose content is seen at a path of the container, or would be if nothing of ours were there.
     pub(super) fn host_of(&self, path: &AbsPath) -> Option<AbsPath> {
-        let (top, area) = self.area(path);
-        area.host().map(|host| host.descend(top.rest_of(path)))
+        match self.area_of(path) {
+            Some((top, area)) => area.host().map(|host| host.descend(top.rest_of(path))),
+            None => Some(self.base.descend(AbsPath::root().rest_of(path))),
+        }
     }
 
     /// What the host has at a path of the container.
@@ -400,8 +412,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The entries of a directory of the host.
-    pub(super) fn list(&mut self, path: &AbsPath) -> Option<Listing> {
-        let list = self.facts.lists.get(path).cloned();
+    pub(super) fn list(&mut self, path: &AbsPath) -> Option<&'a Listing> {
+        let list = self.facts.lists.get(path);
         if list.is_none() {
             self.ask(Question::List(path.clone()));
         }
@@ -414,6 +426,13 @@ impl<'a> Builder<'a> {
             self.ask(Question::Mounts);
         }
         table
+    }
+
+    pub(super) fn devices(&mut self) -> Option<bool> {
+        if self.facts.devices.is_none() {
+            self.ask(Question::Devices);
+        }
+        self.facts.devices
     }
 
     pub(super) fn xattr(&mut self) -> Option<bool> {

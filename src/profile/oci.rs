@@ -14,6 +14,7 @@ use crate::spec::filter::{
     ArchMapSpec, NamesSpec, OciAction, OciArgSpec, OciFlag, OciOperator, OciRuleSpec, OciSpec,
     WhereSpec,
 };
+use crate::text::quote;
 use nix::errno::Errno;
 use std::rc::Rc;
 
@@ -124,7 +125,7 @@ fn named(name: &str, at: &str) -> Checked<u64> {
             Problem::at(
                 Code::UnknownValue,
                 at,
-                format!("{name:?} is not the name of an error."),
+                format!("{} is not the name of an error.", quote(name)),
             )
         })
 }
@@ -186,7 +187,10 @@ fn architecture(name: &str, at: &str) -> Checked<()> {
     Err(Problem::at(
         code,
         at,
-        format!("{name:?} is not an architecture, such as SCMP_ARCH_X86_64."),
+        format!(
+            "{} is not an architecture, such as SCMP_ARCH_X86_64.",
+            quote(name)
+        ),
     ))
 }
 
@@ -296,7 +300,10 @@ fn circumstances(spec: Option<&WhereSpec>, at: &str) -> Checked<Circumstances> {
     for (i, name) in caps.iter().enumerate() {
         let rest = name.strip_prefix("CAP_").unwrap_or_default();
         if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
-            let message = format!("{name:?} is not a capability, such as CAP_SYS_ADMIN.");
+            let message = format!(
+                "{} is not a capability, such as CAP_SYS_ADMIN.",
+                quote(name)
+            );
             return Err(Problem::at(
                 Code::BadName,
                 format!("{at}/caps/{i}"),
@@ -313,7 +320,7 @@ fn circumstances(spec: Option<&WhereSpec>, at: &str) -> Checked<Circumstances> {
             Problem::at(
                 Code::BadName,
                 format!("{at}/minKernel"),
-                format!("{text:?} is not a kernel version, such as 4.8."),
+                format!("{} is not a kernel version, such as 4.8.", quote(text)),
             )
         })
     };

@@ -225,6 +225,10 @@ const SURVIVED: &[(&str, &str)] = &[
         "init's count of the scratch space, which is 0 then; refused for an overlay it is an error",
     ),
     ("flock", "only for a disk scratch"),
+    (
+        "sethostname",
+        "the name of the surrounding container stays, and the report says so; an error where that is asked for",
+    ),
     ("pidfd_send_signal", "only to end a job early"),
     (
         "rt_sigtimedwait",
@@ -301,7 +305,8 @@ fn call_refused_is_named_by_the_report() {
         ("close_range", 436, "exec"),
         ("prlimit", libc::SYS_prlimit64, "limits"),
     ] {
-        let seen = run_refused(&target(), call, Errno::EPERM);
+        let job = with(target(), &json!({"strict": true}));
+        let seen = run_refused(&job, call, Errno::EPERM);
         let error = &seen.report["error"];
         assert_eq!(
             (&error["operation"], &error["stage"]),
@@ -327,6 +332,57 @@ fn clone3_refused_names_the_surrounding_container() {
     }
     run_refused(&target(), 435, Errno::EAGAIN).failed("out-of-memory", "namespaces");
     run_refused(&target(), 435, Errno::ENOSPC).failed("namespace-limit", "namespaces");
+}
+
+/// What a filter or a security module of a surrounding container refuses, and what to change there.
+#[test]
+fn calls_refused_by_what_surrounds_stdbox_name_what_to_change() {
+    for (name, call, remedies) in [
+        (
+            "sethostname",
+            libc::SYS_sethostname,
+            &[
+                "seccomp=unconfined",
+                "--cap-add SYS_ADMIN",
+                "\"strict\":false",
+            ][..],
+        ),
+        ("socket", libc::SYS_socket, &["\"network\" to \"host\""]),
+        ("fsopen", 430, MOUNTS),
+        ("fsconfig", 431, MOUNTS),
+        ("fsmount", 432, MOUNTS),
+        ("move_mount", 429, MOUNTS),
+        ("mount_setattr", 442, MOUNTS),
+        ("open_tree", 428, MOUNTS),
+        ("pivot_root", libc::SYS_pivot_root, MOUNTS),
+        ("umount2", libc::SYS_umount2, MOUNTS),
+    ] {
+        let job = with(target(), &json!({"strict": true}));
+        let seen = run_refused(&job, call, Errno::EPERM);
+        let hint = seen.report["error"]["hint"].as_str().unwrap_or("");
+        for remedy in remedies {
+            assert!(hint.contains(remedy), "{name}: {remedy}\n{seen}");
+        }
+    }
+}
+
+const MOUNTS: &[&str] = &[
+    "seccomp=unconfined",
+    "apparmor=unconfined",
+    "label=disable",
+    "Kubernetes",
+];
+
+#[test]
+fn hostname_that_may_not_be_set_is_the_surrounding_ones() {
+    let own = nix::sys::utsname::uname().unwrap();
+    for errno in [Errno::EPERM, Errno::ENOSYS] {
+        let job = with(target(), &json!({"argv": ["/bin/uname", "-n"]}));
+        let seen = run_refused(&job, libc::SYS_sethostname, errno);
+        assert_eq!(seen.degraded(), ["hostname-kept"], "{seen}");
+        let name = seen.exited(0).stdout().trim_end();
+        assert_eq!(name, own.nodename().to_str().unwrap(), "{seen}");
+    }
 }
 
 #[test]
@@ -458,8 +514,12 @@ fn sweep(fields: &Value, errno: Errno) {
     let harmless = ["close_range", "fstatfs", "fsmount", "open_tree", "openat2"];
     // What a signal interrupts is done again.
     let repeated = ["call 1", "rt_sigtimedwait"];
+    // What filters of other containers refuse is reported, and no error.
+    let filtered =
+        |call: &str| call == "sethostname" && matches!(errno, Errno::EPERM | Errno::ENOSYS);
     survived.retain(|(call, _)| {
         !(harmless.contains(&call.as_str())
+            || filtered(call)
             || errno == Errno::EINTR && repeated.contains(&call.as_str()))
     });
     let first = survived.first().map(|(call, how)| {

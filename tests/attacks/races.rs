@@ -4,16 +4,53 @@
 //! secret directory itself to a visible name has published it; no container is needed for that.
 
 use crate::common::{answer, probe_job};
+use crate::supervisor::Watched;
+use crate::support::outside::PATIENCE;
 use crate::support::{Fresh, Run, in_namespace, probe};
+use nix::libc;
 use serde_json::{Value, json};
 use std::ffi::CString;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const TOKEN: &str = "hidden-content";
 const SWAPS: u64 = 25_000;
+
+/// What a killed run left in the scratch place is removed by the next one, and opened up for that. The accomplice, another job to
+/// which the place was opened, puts a link there when it is just to be opened up.
+///
+/// Shows that the bits of what the link leads to stay: AT_SYMLINK_NOFOLLOW in fchmodat(2).
+#[test]
+fn race_of_a_link_with_the_removal_of_a_scratch_directory_opens_nothing_up() {
+    const FCHMODAT2: libc::c_long = 452;
+    let scene = Fresh::new();
+    let place = scene.path().join("place");
+    let left = place.join(format!(".stdbox-{}-1-1", nix::unistd::geteuid()));
+    fs::create_dir_all(left.join("one/inner")).unwrap();
+    let own = scene.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o550)).unwrap();
+    let job = json!({"argv": ["true"], "cwd": "/", "scratch": {"directory": place}});
+    let spec = scene.file("job", &job.to_string());
+    let calls = [libc::SYS_fchmodat, FCHMODAT2];
+    let watched = Watched::asking(spec.to_str().unwrap(), &calls);
+    let mut swapped = false;
+    while let Some(notice) = watched.next(PATIENCE) {
+        if !std::mem::replace(&mut swapped, true) {
+            fs::rename(left.join("one"), left.join("other")).unwrap();
+            symlink(&own, left.join("one")).unwrap();
+        }
+        watched.answer(&notice, None);
+    }
+    watched.finish(PATIENCE).exited(0);
+    assert!(swapped, "nothing was opened up");
+    let mode = fs::metadata(&own).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o550);
+}
 
 /// Swaps every pair of paths, again and again, until told to stop; at the end everything has its own name again.
 struct Racer {

@@ -354,6 +354,189 @@ fn report_cannot_be_written_by_the_target() {
     }
 }
 
+/// The place of the report has more names than its number: /dev/stdout, those in /proc/self/fd, and that of the file; so has the
+/// pipe of `sync`.
+///
+/// Shows that none of them can be the target's, for output or for input: CVE-2024-21626 was a descriptor by such a name.
+#[test]
+fn report_cannot_be_written_through_another_name_of_its_place() {
+    let scene = Fresh::new();
+    let job = |stream: &str, file: &str, fields: &Value| {
+        let own = json!({"argv": ["echo", "{\"outcome\":\"exited\",\"exit_code\":0}"], "cwd": "/", stream: {"file": file}});
+        with(own, fields).to_string()
+    };
+    let refused = |seen: &Run, stream: &str, file: &str| {
+        seen.failed("contradiction", "validate");
+        assert_eq!(seen.report["outcome"], "invalid-job", "{file}: {seen}");
+        let at = format!("/{stream}/file");
+        assert_eq!(seen.report["error"]["at"], at, "{file}: {seen}");
+    };
+    let link = scene.path().join("link");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).unwrap();
+    for file in [
+        "/dev/stdout",
+        "/dev/fd/1",
+        "/proc/self/fd/1",
+        link.to_str().unwrap(),
+    ] {
+        for stream in ["stdout", "stderr"] {
+            let seen = run_with(job(stream, file, &json!({})).as_bytes(), &[], |_| {});
+            refused(&seen, stream, file);
+        }
+    }
+    // A file that the caller named, or its shell.
+    let report = scene.path().join("report");
+    let name = report.to_str().unwrap();
+    for append in [true, false] {
+        let output = json!({"stdout": {"file": name, "append": append}});
+        for options in [&["--report", name] as &[&str], &[]] {
+            let text = job("stdout", name, &output);
+            let told = run_with(text.as_bytes(), options, |command| {
+                if options.is_empty() {
+                    command.stdout(fs::File::create(&report).unwrap());
+                }
+            });
+            let seen = Run {
+                report: serde_json::from_slice(&fs::read(&report).unwrap()).unwrap(),
+                ..told
+            };
+            refused(&seen, "stdout", name);
+        }
+    }
+    // Events and answers of a caller that is waited for.
+    let fifo = scene.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut options = fs::OpenOptions::new();
+    let held = options.read(true).write(true).open(&fifo).unwrap();
+    let number = held.as_raw_fd();
+    for (sync, stream) in [
+        (
+            json!({"events_fd": 50, "control_fd": 51, "pause_before_exec": true}),
+            "stdout",
+        ),
+        (
+            json!({"events_fd": 51, "control_fd": 50, "pause_before_exec": true}),
+            "stdout",
+        ),
+        (
+            json!({"events_fd": 51, "control_fd": 50, "pause_before_exec": true}),
+            "stdin",
+        ),
+    ] {
+        let other = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
+        let null = other.as_raw_fd();
+        let text = job(stream, fifo.to_str().unwrap(), &json!({ "sync": sync }));
+        let seen = run_with(text.as_bytes(), &[], |command| {
+            // SAFETY: dup2 may be called between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    libc::dup2(number, 50);
+                    libc::dup2(null, 51);
+                    Ok(())
+                })
+            };
+        });
+        refused(&seen, stream, "fifo");
+    }
+    // What is not for the report alone can still be named.
+    for file in ["/dev/null", "/dev/stderr"] {
+        let seen = run_with(job("stdout", file, &json!({})).as_bytes(), &[], |_| {});
+        seen.exited(0);
+    }
+}
+
+/// In a batch the pipes of the input and of the reports are those of all jobs. A job that reads the one has the others' lines, and
+/// they never run; one that writes the other answers for them.
+///
+/// Shows that neither can be had by a name, nor the pipe by which a worker hands a report on: pipe(7), proc_pid_fd(5).
+#[test]
+fn reports_of_a_batch_cannot_be_written_nor_its_jobs_read_by_a_job() {
+    let names = [
+        "/dev/stdin",
+        "/dev/stdout",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+    ];
+    let within = (3..24).map(|fd| format!("/proc/self/fd/{fd}"));
+    let mut jobs = Vec::new();
+    for name in names.map(String::from).into_iter().chain(within) {
+        for (stream, argv) in [
+            ("stdin", json!(["cat"])),
+            (
+                "stdout",
+                json!(["echo", "{\"id\":\"bystander\",\"exit_code\":0}"]),
+            ),
+        ] {
+            jobs.push(json!({"id": format!("{stream} {name}"), "argv": argv, "cwd": "/", stream: {"file": name}, "limits": {"wall_time_ms": 3000}}));
+        }
+    }
+    let bystander = json!({"id": "bystander", "argv": ["sh", "-c", "exit 9"], "cwd": "/"});
+    jobs.extend([bystander.clone(), bystander]);
+    let input: String = jobs.iter().map(|job| format!("{job}\n")).collect();
+    let mut command = Command::new(stdbox());
+    let mut batch = command
+        .args(["batch", "--workers", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = batch.stdin.take().unwrap();
+    lines.write_all(input.as_bytes()).unwrap();
+    drop(lines);
+    let output = batch.wait_with_output().unwrap();
+    let reports: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(reports.len(), jobs.len(), "{reports:?}");
+    for (report, job) in reports.iter().zip(&jobs) {
+        assert_eq!(report["id"], job["id"], "{report}");
+        match job["id"].as_str().unwrap() {
+            "bystander" => assert_eq!(report["exit_code"], 9, "{report}"),
+            // Where there is no such descriptor, or one of the caller's, that is nobody's loss.
+            name if name.contains("/dev/") || name.ends_with("/0") || name.ends_with("/1") => {
+                assert_eq!(report["error"]["code"], "contradiction", "{report}");
+            }
+            _ => assert_ne!(report["stdout"]["bytes"], 1, "{report}"),
+        }
+    }
+}
+
+/// The report's file lies where the target can write: it leaves lines behind where the report will end, or another file in its
+/// place.
+///
+/// Shows that the file holds the report alone, and that a file which is not it is an error of stdbox's: open(2), "O_TRUNC".
+#[test]
+fn report_in_a_place_of_the_targets_is_alone_or_missed() {
+    let scene = Fresh::new();
+    let name = scene.path().join("report");
+    let name = name.to_str().unwrap();
+    let forged = "{\"outcome\":\"exited\",\"exit_code\":0}";
+    let after = |script: &str| {
+        let job = with(
+            json!({"argv": ["bash", "-c", script, name, forged], "cwd": "/"}),
+            &json!({"directories": {"/": "read-only", scene.str(): "full-access"}}),
+        );
+        run_with(job.to_string().as_bytes(), &["--report", name], |_| {})
+    };
+    let seen = after("printf '%9999s\\n%s\\n' '' \"$1\" > \"$0\"; exit 4");
+    assert_eq!(seen.status, Some(0), "{seen}");
+    let report: Value = serde_json::from_slice(&fs::read(name).unwrap()).expect("one report");
+    assert_eq!(report["exit_code"], 4, "{report}");
+    for script in [
+        "rm \"$0\"; echo \"$1\" > \"$0\"; exit 4",
+        "echo \"$1\" > \"$0.new\"; mv \"$0.new\" \"$0\"; exit 4",
+        "rm \"$0\"; exit 4",
+    ] {
+        undelivered(&after(script));
+    }
+}
+
 /// What init says goes through a pipe. The target floods every descriptor that it can get at with records: the pipe must not
 /// be among them, by number, through /proc or pidfd_getfd(2).
 #[test]

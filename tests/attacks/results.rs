@@ -2,6 +2,7 @@
 //! harmless, and neither is a results directory that they could write.
 
 use crate::common::with;
+use crate::support::outside::{alive, eventually, finish, marker, start};
 use crate::support::{Fresh, Run, root, shell, skip};
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
@@ -51,6 +52,59 @@ fn leaves(top: &Path) -> Vec<PathBuf> {
     }
     all.sort();
     all
+}
+
+/// A mount namespace lives as long as somebody has a descriptor of it, to whom the target has passed it on, or who watches from
+/// outside; with it stay the container's mounts over what the job wrote.
+///
+/// Shows that nothing is read, and no mode changed, through a mount that is still there: mount_namespaces(7), "RESOLVE_NO_XDEV" of
+/// openat2(2).
+#[test]
+fn results_do_not_come_from_mounts_that_are_still_there() {
+    for init in [true, false] {
+        let fresh = Fresh::new();
+        fresh.file("shown/file", "of the host");
+        let closed = fresh.path().join("written/closed");
+        fresh.file("written/file", "of the host");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o300)).unwrap();
+        let at = |name: &str| fresh.path().join(name);
+        let word = marker("mounts");
+        let script = format!(
+            ": {word}; echo own > /memory/own; while [ ! -e /memory/written/go ]; do sleep 0.01; done"
+        );
+        let job = json!({
+            "argv": ["/bin/sh", "-c", script], "cwd": "/", "init": init, "changes": true,
+            "mounts": [
+                {"type": "tmpfs", "target": "/memory"},
+                {"type": "bind", "source": at("shown"), "target": "/memory/shown"},
+                {"type": "bind", "source": at("shown/file"), "target": "/memory/one"},
+                {"type": "bind", "source": at("written"), "target": "/memory/written", "read_only": false},
+            ],
+            "results": {"directory": at("out"), "patterns": ["/memory/**"]},
+        });
+        let child = start(&job);
+        eventually("the target runs", || !alive(&word).is_empty());
+        let held = alive(&word)
+            .into_iter()
+            .map(|pid| std::fs::File::open(format!("/proc/{pid}/ns/mnt")).unwrap());
+        let held: Vec<_> = held.collect();
+        fresh.file("written/go", "");
+        let seen = finish(child);
+        drop(held);
+        seen.exited(0);
+        assert_eq!(files(&seen), ["memory/own"], "{seen}");
+        assert_eq!(leaves(&at("out")), [PathBuf::from("memory/own")]);
+        let changes = seen.report["changes"].as_array().unwrap();
+        let below = |name: &str| {
+            let inside = format!("/memory/{name}/");
+            let path = |change: &Value| change["path"].as_str().unwrap().starts_with(&inside);
+            changes.iter().any(path)
+        };
+        assert!(!below("shown") && !below("written"), "{seen}");
+        let mode = std::fs::metadata(&closed).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o300, "init {init}");
+    }
 }
 
 /// Shows that links are not followed out of the scratch space, neither as files nor as directories on the way. In place of

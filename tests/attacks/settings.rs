@@ -256,7 +256,30 @@ fn cgroups_of_the_host_cannot_be_changed() {
     }
 }
 
-/// The real root's jobs get no control group namespace of their own, so not every part of a script may have run.
+/// The caller's own control group, mounted anew from a namespace in which it is the root: where it is delegated to the caller,
+/// its files are the job's user's to write, and cgroup.kill and cgroup.freeze act on the caller itself.
+///
+/// Shows that no job can make such a namespace: cgroup_namespaces(7), cgroups(7), "Cgroups delegation".
+#[test]
+fn cgroup_of_the_caller_cannot_be_mounted() {
+    let mount = "mount -t cgroup2 none /tmp && ls /tmp; true";
+    let script = format!(
+        "unshare -Ur true && echo nested; \
+        {{ unshare -UrmC sh -c '{mount}'; unshare -Urm unshare -C sh -c '{mount}'; unshare -Urm sh -c '{mount}'; unshare -UrmCpf sh -c '{mount}'; }} 2>/dev/null; echo end"
+    );
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"seccomp": "off", "directories": {"/": "read-only"}}),
+        json!({"capabilities": ["CAP_SYS_ADMIN"]}),
+        json!({"cgroup": "off", "limits": {"cpu_time_ms": 60000}}),
+    ] {
+        let seen = run(&job(&script, &fields));
+        assert_eq!(seen.exited(0).stdout(), "nested\nend\n", "{fields}: {seen}");
+    }
+}
+
+/// No job gets a control group namespace of its own, so not every part of a script may have run.
 #[track_caller]
 fn only_ends(seen: &Run, fields: &Value) {
     let lines: Vec<_> = seen.exited(0).stdout().lines().collect();
@@ -295,6 +318,34 @@ fn cgroup_release_agent_cannot_be_set() {
     ] {
         let seen = run(&job(&script, &fields));
         only_ends(&seen, &fields);
+    }
+}
+
+/// The host's core dump handler, which the kernel starts outside and as root for what a crashed process left, unless the limit of
+/// core dumps is 1: the target sets it to another, by itself or as programs with secrets do.
+///
+/// Shows that the limit stays, and that those programs go on: core(5), CVE-2025-4598 (systemd-coredump), CVE-2025-5054 (apport).
+#[test]
+fn core_dump_handler_of_the_host_cannot_be_started_by_lowering_a_limit() {
+    let script = "ulimit -c 0 && echo set; ulimit -S -c 0 && ulimit -H -c 0 && echo set; prlimit --core=0 --pid $$ 2>/dev/null; prlimit --core --pid $$ > /dev/null && echo asked; grep core /proc/self/limits; unshare -Ur prlimit --core=0 grep core /proc/self/limits 2>/dev/null";
+    for fields in [
+        json!({}),
+        json!({"seccomp": "strict"}),
+        json!({"init": false}),
+    ] {
+        let seen = run(&job(script, &fields));
+        let text = &seen.stdout();
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.by_ref().take(3).collect::<Vec<_>>(),
+            ["set", "set", "asked"],
+            "{seen}"
+        );
+        for line in lines {
+            let words: Vec<_> = line.split_whitespace().collect();
+            assert_eq!(words[4..6], ["1", "1"], "{fields}: {seen}");
+        }
+        assert!(text.contains("Max core file size"), "{seen}");
     }
 }
 

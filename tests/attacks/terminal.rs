@@ -375,6 +375,44 @@ fn terminal_keeps_its_line_discipline() {
     }
 }
 
+/// A terminal in exclusive mode can be opened by nobody but the real root any more, under none of its names, until somebody who still
+/// has it open ends that: programs of the caller's that ask at /dev/tty fail.
+///
+/// Shows that the target cannot set it: ioctl_tty(2), "TIOCEXCL".
+#[test]
+fn terminal_can_still_be_opened_after_the_job() {
+    let mut lines: Vec<String> = [0, 2, 7]
+        .iter()
+        .map(|fd| format!("PROBE syscall native {} {fd} 0x540c 0", libc::SYS_ioctl))
+        .collect();
+    if cfg!(target_arch = "x86_64") {
+        lines.push("PROBE syscall native 16 0 0x10000540c 0".into());
+        lines.push("PROBE syscall i386 54 0 0x540c 0".into());
+        lines.push("unshare -Ur PROBE syscall native 16 0 0x540c 0".into());
+    }
+    let is_exclusive = |terminal: &Terminal| {
+        let (mut answer, request) = (-1, 0x8004_5440u32.cast_signed() /* TIOCGEXCL */);
+        // SAFETY: this request writes one number.
+        unsafe { libc::ioctl(terminal.slave.as_raw_fd(), request as _, &raw mut answer) };
+        answer != 0
+    };
+    for controlling in [true, false] {
+        for fields in [json!({}), json!({"seccomp": "strict"})] {
+            let terminal = Terminal::new();
+            let strict = fields["seccomp"] == "strict";
+            // A strict job has neither the 32-bit ABI nor namespaces.
+            let lines = if strict { &lines[..3] } else { &lines };
+            for (line, answer) in lines
+                .iter()
+                .zip(probes(&terminal, controlling, lines, &fields))
+            {
+                assert_eq!(answer["errno"], "EPERM", "{line}");
+            }
+            assert!(!is_exclusive(&terminal));
+        }
+    }
+}
+
 /// A virtual console is a terminal with more ways to get at its input: the paste of TIOCLINUX, and strings and meanings of
 /// its keys, which the caller then types himself.
 ///

@@ -143,114 +143,121 @@ impl FakeHost {
     }
 
     fn add_line(&mut self, line: &str, file: &Path) {
+        match line.strip_prefix("use ") {
+            Some(other) => self.add_file(&file.with_file_name(other)),
+            None => self
+                .take_line(line)
+                .unwrap_or_else(|| panic!("{}: {line}", file.display())),
+        }
+    }
+
+    /// Adds what one line says, if it has the form of one.
+    pub(crate) fn take_line(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let at = |i: usize| {
-            AbsPath::new(&unescape(words[i])).unwrap_or_else(|fault| panic!("{line}: {fault:?}"))
-        };
-        let mode =
-            |i: usize| u32::from_str_radix(words[i], 8).unwrap_or_else(|_| panic!("{line}: mode"));
+        let at = |i: usize| AbsPath::new(&unescape(words.get(i)?)).ok();
+        let mode = |i: usize| u32::from_str_radix(words.get(i)?, 8).ok();
         let has = |word: &str| words.contains(&word);
         let mut node = |kind, mode| {
-            self.nodes.insert(
-                at(1),
-                Node {
-                    kind,
-                    mode,
-                    unlisted: has("unlisted") || has("closed"),
-                    closed: has("closed"),
-                },
-            );
+            let node = Node {
+                kind,
+                mode,
+                unlisted: has("unlisted") || has("closed"),
+                closed: has("closed"),
+            };
+            self.nodes.insert(at(1)?, node);
+            Some(())
         };
-        match words[0] {
-            "use" => self.add_file(&file.with_file_name(words[1])),
-            "caller" => self.add_caller(&words[1..]),
-            "env" => self
-                .caller
-                .environ
-                .push(line.as_bytes()["env ".len()..].to_vec()),
-            "dir" => node(Kind::Directory, mode(2)),
-            "file" => {
-                let bytes = words[3].parse().unwrap_or_else(|_| panic!("{line}: size"));
-                node(
-                    Kind::File {
-                        bytes,
-                        readable: !has("unreadable"),
-                    },
-                    mode(2),
-                );
+        match *words.first()? {
+            "caller" => self.add_caller(words.get(1..)?)?,
+            "env" => {
+                let pair = line.as_bytes().get("env ".len()..)?;
+                self.caller.environ.push(pair.to_vec());
             }
-            "link" => node(Kind::Symlink(unescape(words[2])), 0o777),
-            "gone" => self.nodes.retain(|path, _| !at(1).contains(path)),
-            "fifo" => node(Kind::Fifo, mode(2)),
-            "socket" => node(Kind::Socket, mode(2)),
-            "device" => node(Kind::Device, mode(2)),
-            "mount" => self.mount(&at(1), words[2]),
-            "ids" | "privileged" => self.add_ids(&words),
-            "cgroup" => self.add_cgroup(&words),
+            "dir" => node(Kind::Directory, mode(2)?)?,
+            "file" => {
+                let bytes = words.get(3)?.parse().ok()?;
+                let readable = !has("unreadable");
+                node(Kind::File { bytes, readable }, mode(2)?)?;
+            }
+            "link" => node(Kind::Symlink(unescape(words.get(2)?)), 0o777)?,
+            "gone" => {
+                let top = at(1)?;
+                self.nodes.retain(|path, _| !top.contains(path));
+            }
+            "fifo" => node(Kind::Fifo, mode(2)?)?,
+            "socket" => node(Kind::Socket, mode(2)?)?,
+            "device" => node(Kind::Device, mode(2)?)?,
+            "mount" => self.mount(&at(1)?, words.get(2)?),
+            "ids" | "privileged" => self.add_ids(&words)?,
+            "cgroup" => self.add_cgroup(&words)?,
             "initramfs" => self.initramfs = true,
             "no-xattr" => self.no_xattr = true,
-            "unstackable" => drop(self.unstackable.insert(at(1))),
-            "large" => drop(self.large.insert(at(1))),
-            "scratch" => self.scratch = Some((at(1), !has("no-xattr"))),
-            _ => panic!("{}: {line}", file.display()),
+            "unstackable" => drop(self.unstackable.insert(at(1)?)),
+            "large" => drop(self.large.insert(at(1)?)),
+            "scratch" => self.scratch = Some((at(1)?, !has("no-xattr"))),
+            _ => return None,
         }
+        Some(())
     }
 
-    fn add_caller(&mut self, words: &[&str]) {
+    fn add_caller(&mut self, words: &[&str]) -> Option<()> {
         for word in words {
             match word.split_once('=') {
-                Some(("uid", id)) => self.caller.uid = id.parse().expect("a number"),
-                Some(("gid", id)) => self.caller.gid = id.parse().expect("a number"),
+                Some(("uid", id)) => self.caller.uid = id.parse().ok()?,
+                Some(("gid", id)) => self.caller.gid = id.parse().ok()?,
                 Some(("cwd", "unknown")) => self.caller.cwd = None,
-                Some(("cwd", at)) => self.caller.cwd = Some(path(at)),
+                Some(("cwd", at)) => self.caller.cwd = Some(AbsPath::new(at.as_bytes()).ok()?),
                 _ if *word == "real-root" => self.caller.real_root = true,
-                _ => panic!("caller: {word}"),
+                _ => return None,
             }
         }
+        Some(())
     }
 
-    fn add_cgroup(&mut self, words: &[&str]) {
+    fn add_cgroup(&mut self, words: &[&str]) -> Option<()> {
         let enabled = words.get(3).and_then(|word| word.strip_prefix("enabled="));
         self.cgroup.groups.push(Group {
-            path: path(words[1]),
-            available: Controllers::parse(words[2]),
+            path: AbsPath::new(words.get(1)?.as_bytes()).ok()?,
+            available: Controllers::parse(words.get(2)?),
             enabled: Controllers::parse(enabled.unwrap_or_default()),
             occupants: Occupants::Nobody,
             refused: None,
             uncontrolled: None,
         });
+        Some(())
     }
 
-    fn add_ids(&mut self, words: &[&str]) {
-        let ranges = |text: &str| {
+    fn add_ids(&mut self, words: &[&str]) -> Option<()> {
+        let ranges = |text: &str| -> Option<Vec<IdRange>> {
             let range = |pair: &str| {
-                let (first, count) = pair.split_once(':').expect("FIRST:COUNT");
-                IdRange::new(first.parse().unwrap(), count.parse().unwrap()).expect("a range")
+                let (first, count) = pair.split_once(':')?;
+                IdRange::new(first.parse().ok()?, count.parse().ok()?)
             };
             text.split(',')
                 .filter(|pair| !pair.is_empty())
                 .map(range)
                 .collect()
         };
-        self.ids.privileged = words[0] == "privileged";
+        self.ids.privileged = words.first() == Some(&"privileged");
         self.ids.helpers =
             ["newuidmap", "newgidmap"].map(|name| Some(path("/usr/bin").join(name.as_bytes())));
-        for word in &words[1..] {
+        for word in words.get(1..)? {
             let own = if self.ids.privileged {
                 &mut self.ids.existing
             } else {
                 &mut self.ids.subordinate
             };
             match word.split_once('=') {
-                Some(("uids", list)) => own[0] = ranges(list),
-                Some(("gids", list)) => own[1] = ranges(list),
+                Some(("uids", list)) => own[0] = ranges(list)?,
+                Some(("gids", list)) => own[1] = ranges(list)?,
                 Some(("root", id)) => {
-                    self.ids.settings_owner = (id.parse().unwrap(), id.parse().unwrap())
+                    self.ids.settings_owner = (id.parse().ok()?, id.parse().ok()?)
                 }
                 _ if *word == "no-helpers" => self.ids.helpers = [None, None],
                 _ => self.ids.name = (*word).to_owned(),
             }
         }
+        Some(())
     }
 
     /// Mounts something on what is visible at a path.
@@ -408,6 +415,10 @@ impl FakeHost {
                     kind: node.kind.clone(),
                     mode: node.mode,
                     modified: (0, 0),
+                    empty: !deep
+                        && node.kind == Kind::Directory
+                        && !node.unlisted
+                        && !self.nodes.keys().any(|other| at.is_above(other)),
                 })
                 .collect(),
         )
@@ -459,6 +470,7 @@ impl FakeHost {
                 let no = self.unstackable.iter().any(|top| top.contains(path));
                 facts.stackable.insert(path.clone(), !no);
             }
+            Question::Devices => facts.devices = Some(true),
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(!self.no_xattr),
             Question::Kernel => facts.kernel = Some("6.18.0".to_owned()),
             Question::Ids => facts.ids = Some(self.ids.clone()),

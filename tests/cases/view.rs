@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stdbox::host::{HostFacts, Kind, Listing, PathFact};
 use stdbox::job::{Job, Scratch};
 use stdbox::plan::{At, Attributes, Base, IfAbsent, Node, Plan, Slot, Step};
-use stdbox::problem::Notice;
+use stdbox::problem::{Code, Notice};
 use stdbox::spec::{Dev, Mode, ProcMode};
 use stdbox::text::AbsPath;
 
@@ -135,6 +135,29 @@ pub(crate) fn check(job: &Job, host: &FakeHost, facts: &HostFacts, plan: &Plan) 
     let in_place = in_place(job);
     counts(job, facts, plan, in_place)?;
     carried_out(job, host, plan)?.contract(in_place)
+}
+
+/// What a host may refuse, and only for its reason.
+pub(crate) fn refusal_is_right(job: &Job, host: &FakeHost, code: Code) -> bool {
+    let facts = || {
+        job.directories
+            .iter()
+            .filter(|(_, d)| d.at.is_some())
+            .map(|(at, _)| host.path_fact(at))
+    };
+    match code {
+        Code::NoSuchDirectory => facts().any(|fact| fact == PathFact::Missing),
+        Code::DirectoryUnreachable => facts().any(|fact| fact == PathFact::Denied),
+        Code::IsSymlink => facts().any(|fact| matches!(fact, PathFact::Symlink { .. })),
+        Code::NotADirectory => facts().any(|fact| matches!(fact, PathFact::File | PathFact::Other)),
+        Code::CwdMissing => job.cwd.is_none() && host.caller.cwd.is_none(),
+        Code::ProcMissing => {
+            job.mode_of(&AbsPath::root()) == Mode::FullAccess
+                && host.path_fact(&AbsPath::fixed("/proc")) == PathFact::Missing
+        }
+        Code::OverlayDepth => !host.unstackable.is_empty() && !host.large.is_empty(),
+        _ => false,
+    }
 }
 
 /// Whether the host's tree is used as it stands.
@@ -277,6 +300,18 @@ impl View<'_> {
         Ok(at)
     }
 
+    /// What something is taken from, if that is the host's; a directory that was opened is seen even where it is covered.
+    fn of_host(&self, from: &At) -> Checked<Option<AbsPath>> {
+        match from.base {
+            Base::Host => self.taken_from(from).map(Some),
+            Base::Tree(slot) => match &self.open(slot)?.source {
+                Source::Host(top) => Ok(Some(top.join(bytes(from)))),
+                other => Err(format!("it is taken from {other:?}")),
+            },
+            Base::Own(_) => Ok(None),
+        }
+    }
+
     /// A place in one of our own file systems, where things are made.
     fn own_place(&self, at: &At) -> Checked<(usize, Vec<u8>)> {
         let Base::Own(slot) = at.base else {
@@ -414,24 +449,7 @@ impl View<'_> {
                     },
                 )
             }
-            Step::Open { slot, at } => {
-                ensure(at.base == Base::Host, || {
-                    "a disk scratch is a directory of the host".into()
-                })?;
-                self.taken_from(at)?;
-                self.fill(
-                    *slot,
-                    Open {
-                        source: Source::Own(slot.0, Vec::new()),
-                        attributes: Attributes::default(),
-                        restricted: false,
-                        optional: false,
-                        recursive: false,
-                        at: None,
-                        gone: false,
-                    },
-                )
-            }
+            Step::Open { slot, at } => self.open_directory(*slot, at),
             Step::Overlay {
                 slot,
                 lower,
@@ -479,6 +497,49 @@ impl View<'_> {
                 })
             }
         }
+    }
+
+    /// The disk scratch, a directory that things are taken from, or one of the container's that things are attached in.
+    fn open_directory(&mut self, slot: Slot, at: &At) -> Checked<()> {
+        let open = Open {
+            source: Source::Own(slot.0, Vec::new()),
+            attributes: Attributes::default(),
+            restricted: false,
+            optional: false,
+            recursive: false,
+            at: None,
+            gone: false,
+        };
+        let open = if self.built {
+            let at = self.inside(at)?;
+            ensure(self.kind(&self.seen(&at)) == Some(true), || {
+                format!("{at:?} is no directory")
+            })?;
+            Open {
+                at: Some(at),
+                ..open
+            }
+        } else {
+            let from = self.taken_from(at)?;
+            ensure(
+                at.base == Base::Host && self.host.is_directory(&from),
+                || "it is no directory of the host".into(),
+            )?;
+            if self
+                .host
+                .scratch
+                .as_ref()
+                .is_some_and(|(scratch, _)| scratch == &from)
+            {
+                open
+            } else {
+                Open {
+                    source: Source::Host(from),
+                    ..open
+                }
+            }
+        };
+        self.fill(slot, open)
     }
 
     fn overlay(
@@ -543,8 +604,7 @@ impl View<'_> {
                 Seen::Fs(name) if name == "proc" || name == "devpts" => Source::Fs(name),
                 other => return Err(format!("it copies {other:?}")),
             }
-        } else if from.base == Base::Host {
-            let at = self.taken_from(from)?;
+        } else if let Some(at) = self.of_host(from)? {
             ensure(optional || self.host.nodes.contains_key(&at), || {
                 "it is not there".into()
             })?;

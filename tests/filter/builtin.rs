@@ -16,17 +16,21 @@ enum Rule {
     OfInit,
     /// Of what the second argument names: not 1, and not where the first one says that it is a user.
     OfMany(u64),
+    /// Of the limit that the first argument names, if it is that of core dumps.
+    OfCore,
+    /// Of the process that the first argument names, if it is pid 1; and of the limit that the second one names.
+    OfInitAndCore,
     /// socket and socketpair of socketcall(2), whose arguments cannot be seen.
     SocketCall,
 }
-use Rule::{Gone, Ioctl, OfInit, OfMany, Socket, SocketCall};
+use Rule::{Gone, Ioctl, OfCore, OfInit, OfInitAndCore, OfMany, Socket, SocketCall};
 
 /// Where a call does not exist.
 pub const NONE: u32 = u32::MAX;
 
 /// Name; numbers on x86_64, on x86 (asm/unistd_32.h), on aarch64 (asm-generic/unistd.h) and on arm
 /// (arch/arm/tools/syscall.tbl).
-const RULES: [(&str, [u32; 4], Rule); 30] = [
+const RULES: [(&str, [u32; 4], Rule); 31] = [
     ("add_key", [248, 286, 217, 309], Gone),
     ("bpf", [321, 357, 280, 386], Gone),
     ("create_module", [174, 127, NONE, NONE], Gone),
@@ -42,13 +46,14 @@ const RULES: [(&str, [u32; 4], Rule); 30] = [
     ("kexec_load", [246, 283, 104, 347], Gone),
     ("keyctl", [250, 288, 219, 311], Gone),
     ("perf_event_open", [298, 336, 241, 364], Gone),
-    ("prlimit64", [302, 340, 261, 369], OfInit),
+    ("prlimit64", [302, 340, 261, 369], OfInitAndCore),
     ("ioprio_set", [251, 289, 30, 314], OfMany(3)),
     ("sched_setaffinity", [203, 241, 122, 241], OfInit),
     ("sched_setattr", [314, 351, 274, 380], OfInit),
     ("sched_setparam", [142, 154, 118, 154], OfInit),
     ("sched_setscheduler", [144, 156, 119, 156], OfInit),
     ("setpriority", [141, 97, 140, 97], OfMany(2)),
+    ("setrlimit", [160, 75, 164, 75], OfCore),
     ("query_module", [178, 167, NONE, NONE], Gone),
     ("reboot", [169, 88, 142, 88], Gone),
     ("request_key", [249, 287, 218, 310], Gone),
@@ -59,8 +64,8 @@ const RULES: [(&str, [u32; 4], Rule); 30] = [
     ("userfaultfd", [323, 374, 282, 388], Gone),
 ];
 
-/// LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR, from linux/socket.h.
-const OUTSIDE: [u64; 13] = [26, 23, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42];
+/// RDS, LLC, IRDA, BLUETOOTH, IUCV, RXRPC, ISDN, PHONET, IEEE802154, CAIF, ALG, NFC, VSOCK, QIPCRTR, from linux/socket.h.
+const OUTSIDE: [u64; 14] = [21, 26, 23, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42];
 
 /// The machines with their native and 32-bit ABIs: AUDIT_ARCH and the column of the table.
 pub const MACHINES: [(Machine, [(u32, usize); 2]); 2] = [
@@ -83,8 +88,14 @@ fn expected(column: usize, init: bool, call: &Call) -> u32 {
         .find(|(_, numbers, _)| numbers[column] == call.number && call.number != NONE);
     match rule.map(|rule| rule.2) {
         Some(Gone) => ENOSYS,
-        Some(Ioctl) if matches!(low(1), 0x5412 | 0x541c | 0x5423) => EPERM,
+        Some(Ioctl) if matches!(low(1), 0x540c | 0x5412 | 0x541c | 0x5423) => EPERM,
         Some(OfInit) if init && low(0) == 1 => EPERM,
+        Some(OfCore) if low(0) == 4 => SUCCESS,
+        Some(OfInitAndCore) => of_limit(init, call, |i| match column {
+            // Pointers of the native ABI.
+            0 | 2 => call.arguments[i],
+            _ => low(i),
+        }),
         Some(OfMany(user)) if init && (low(1) == 1 || low(0) == user) => EPERM,
         Some(Socket) if OUTSIDE.contains(&low(0)) => EAFNOSUPPORT,
         Some(SocketCall) if matches!(low(0), 1 | 8) => ENOSYS,
@@ -92,10 +103,61 @@ fn expected(column: usize, init: bool, call: &Call) -> u32 {
     }
 }
 
+/// A call that seems to have been made: error 0.
+const SUCCESS: u32 = 0x0005_0000;
+
+/// prlimit64: pid 1, which is init, not at all; of core dumps the limit is asked for, but not set.
+pub fn of_limit(init: bool, call: &Call, pointer: impl Fn(usize) -> u64) -> u32 {
+    let low = |i: usize| call.arguments[i] & 0xffff_ffff;
+    if init && low(0) == 1 {
+        EPERM
+    } else if low(1) != 4 || pointer(2) == 0 {
+        ALLOW
+    } else {
+        SUCCESS
+    }
+}
+
+/// Arguments of setrlimit and prlimit64 that belong together.
+pub fn limits() -> impl Iterator<Item = [u64; 4]> {
+    let all = [0, 1, 3, 4, 5, 1 << 32, 1 << 32 | 4, 0x7fff_0000];
+    let three = all.into_iter().flat_map(move |a| all.map(|b| [a, b]));
+    three.flat_map(move |[a, b]| {
+        let rest = all.into_iter().flat_map(move |c| all.map(|d| [c, d]));
+        rest.map(move |[c, d]| [a, b, c, d])
+    })
+}
+
+#[test]
+fn limit_of_core_dumps_can_be_asked_for_and_not_set() {
+    for (machine, abis) in MACHINES {
+        for init in [false, true] {
+            let program = program(init, machine);
+            for (architecture, column) in abis {
+                for name in ["setrlimit", "prlimit64"] {
+                    let rule = RULES.iter().find(|rule| rule.0 == name).unwrap();
+                    for [a, b, c, d] in limits() {
+                        let mut call = Call::new(architecture, rule.1[column]);
+                        call.arguments = [a, b, c, d, 0, 0];
+                        assert_eq!(
+                            verdict(&program, &call),
+                            expected(column, init, &call),
+                            "{call:x?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Arguments at the borders of everything that a rule looks at, with and without high halves.
 pub fn arguments() -> Vec<u64> {
     let mut low: Vec<u64> = (0..64).collect();
     low.extend([
+        0x540b,
+        0x540c,
+        0x540d,
         0x5411,
         0x5412,
         0x5413,

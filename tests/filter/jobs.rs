@@ -52,6 +52,31 @@ fn job_runs_under_a_whole_engine_profile() {
 }
 
 #[test]
+fn rule_for_a_misspelt_call_is_a_warning_and_fails_a_strict_job() {
+    let rule = json!({"names": ["conect", "mkdir"], "action": {"errno": 1}});
+    let mut fields = json!({"seccomp": {"default_action": "allow", "rules": [rule]}});
+    let seen = shell("true", fields.clone());
+    assert_eq!(
+        seen.exited(0).warnings(),
+        ["unknown-system-calls"],
+        "{seen}"
+    );
+    fields["strict"] = json!(true);
+    let seen = shell("true", fields);
+    let error = &seen.failed("seccomp-refused", "seccomp").report["error"];
+    let message = error["message"].as_str().unwrap();
+    assert!(message.ends_with("no effect: conect."), "{seen}");
+    assert_eq!(error["at"], "/seccomp", "{seen}");
+    // What an engine's profile names need not be a call of this machine.
+    let seen = shell("true", json!({"seccomp": engine(), "strict": true}));
+    assert_eq!(
+        seen.exited(0).warnings(),
+        ["unknown-system-calls"],
+        "{seen}"
+    );
+}
+
+#[test]
 #[cfg(target_arch = "x86_64")]
 fn calls_fail_as_the_engine_profile_says() {
     // add_key, bpf, sched_setattr, clone3, kexec_load, a number above all; personality; socket of a family.

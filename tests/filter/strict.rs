@@ -1,7 +1,7 @@
 //! The `strict` filter. Its list is written once more from the other side: what is not let through, by name and number.
 //! Every other call that exists must be.
 
-use crate::builtin::{MACHINES, NONE, arguments};
+use crate::builtin::{MACHINES, NONE, arguments, limits, of_limit};
 use crate::interpreter::{ALLOW, Call, EAFNOSUPPORT, ENOSYS, EPERM, KILL, numbers, taken, verdict};
 use crate::table::native;
 use nix::libc;
@@ -106,18 +106,21 @@ const GONE: [Row; 50] = [
 enum Rule {
     Clone,
     Ioctl,
+    OfCore,
     OfInit,
+    OfInitAndCore,
     OfMany(u64),
     Personality,
     Socket,
 }
 
-const CONDITIONAL: [(Row, Rule); 12] = [
+const CONDITIONAL: [(Row, Rule); 13] = [
     (("clone", 56, 220), Rule::Clone),
     (("ioctl", 16, 29), Rule::Ioctl),
     (("personality", 135, 92), Rule::Personality),
     (("ioprio_set", 251, 30), Rule::OfMany(3)),
-    (("prlimit64", 302, 261), Rule::OfInit),
+    (("prlimit64", 302, 261), Rule::OfInitAndCore),
+    (("setrlimit", 160, 164), Rule::OfCore),
     (("sched_setaffinity", 203, 122), Rule::OfInit),
     (("sched_setattr", 314, 274), Rule::OfInit),
     (("sched_setparam", 142, 118), Rule::OfInit),
@@ -172,7 +175,10 @@ fn expected(machine: Machine, init: bool, call: &Call) -> u32 {
             let flags = NAMESPACES.iter().fold(0, |all, flag| all | flag);
             (low(0) & u64::from(flags.cast_unsigned()) != 0, EPERM)
         }
-        Some((_, Rule::Ioctl)) => (matches!(low(1), 0x5412 | 0x541c | 0x5423), EPERM),
+        Some((_, Rule::Ioctl)) => (matches!(low(1), 0x540c | 0x5412 | 0x541c | 0x5423), EPERM),
+        // With error 0 it seems to have been made.
+        Some((_, Rule::OfCore)) => (low(0) == 4, 0x0005_0000),
+        Some((_, Rule::OfInitAndCore)) => return of_limit(init, call, |i| call.arguments[i]),
         Some((_, Rule::OfInit)) => (init && low(0) == 1, EPERM),
         Some((_, Rule::OfMany(user))) => (init && (low(1) == 1 || low(0) == *user), EPERM),
         // Also the question which one it is.
@@ -235,6 +241,26 @@ fn every_number_gets_the_verdict_of_the_table() {
                             row.0
                         );
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn limit_of_core_dumps_can_be_asked_for_and_not_set() {
+    for (machine, [(architecture, _), _]) in MACHINES {
+        for init in [false, true] {
+            let program = program(init, machine);
+            for (row, _) in CONDITIONAL
+                .iter()
+                .filter(|(row, _)| row.0.contains("rlimit"))
+            {
+                for [a, b, c, d] in limits() {
+                    let mut call = Call::new(architecture, at(machine, row));
+                    call.arguments = [a, b, c, d, 0, 0];
+                    let expected = expected(machine, init, &call);
+                    assert_eq!(verdict(&program, &call), expected, "{call:x?}");
                 }
             }
         }

@@ -397,6 +397,27 @@ fn nix_limit() -> String {
     output.trim().to_owned()
 }
 
+/// Wherever they run out, it is no fault of the job's.
+#[test]
+fn too_few_descriptors_are_a_clear_error_wherever_they_run_out() {
+    let mut ran = 0;
+    for most in (4..24).chain([256]) {
+        let script = format!("ulimit -n {most}; exec \"$STDBOX\"");
+        let run = run_in_namespace(&script, &job("true", &[], &json!({})));
+        let error = &run.report["error"];
+        if error.is_null() {
+            run.exited(0);
+            ran += 1;
+            continue;
+        }
+        assert_eq!(run.report["outcome"], "setup-failed", "{most}: {run}");
+        let hint = error["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains("ulimit"), "{most}: {run}");
+        assert_eq!(ran, 0, "{most}: it ran with fewer: {run}");
+    }
+    assert!(ran > 0, "it never ran");
+}
+
 #[test]
 fn many_mounts_with_too_few_descriptors_are_a_clear_error() {
     let directory = Fresh::new();

@@ -3,6 +3,8 @@
 use crate::common::{about, among_mounts, job, shell};
 use crate::support::{Fresh, root, run, run_in_namespace};
 use serde_json::json;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 /// A directory with everything that a skeleton can hold, and mounts to force one.
 const MIXED: &str = r#"
@@ -353,6 +355,63 @@ fn empty_and_deep_directories_are_overlays_too() {
         );
         let left = std::fs::remove_file(format!("{named}/new")).is_ok();
         assert_eq!(left, mode == "full-access", "{mode}: {run}");
+    }
+}
+
+/// Beside a mount point, an empty directory of the host is one of the container's own, and is no less than on the host.
+#[test]
+fn empty_directory_beside_a_mount_point_is_as_good_as_the_hosts() {
+    let directory = Fresh::new();
+    directory.file("full/f", "host");
+    for (name, bits) in [("e", 0o750), ("s", 0o1777), ("r", 0o555), ("m", 0o755)] {
+        let path = directory.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
+    }
+    let script = r#"cd "$1"; stat -c '%n %a %u %F' e s r; ls -A e s r
+        echo a > e/f; echo b >> e/f; chmod 711 e; mkdir e/d; mv e/f e/d/g; ln e/d/g s/hard && cat s/hard
+        rmdir r; mkdir r; stat -c '%n %a' r e; mv s moved; ls moved; rm -r e; echo file > e; cat e
+        mv full e 2>/dev/null || echo 'a mount point'"#;
+    let mounted = among_mounts(
+        &directory,
+        "mount -t tmpfs none \"$D/m\"",
+        &job(script, &[directory.str().as_bytes()], &json!({})),
+    );
+    assert_eq!(
+        mounted.unchanged().run.exited(0).stdout(),
+        "e 750 1000 directory\ns 1777 1000 directory\nr 555 1000 directory\ne:\n\nr:\n\ns:\na\nb\nr 755\ne 711\nhard\nfile\na mount point\n",
+        "{}",
+        mounted.run
+    );
+    let told = about(&mounted.run, "degraded", &directory);
+    assert!(told.is_empty(), "{}", mounted.run);
+}
+
+/// The flags of the mount that an empty directory lies on hold in it too.
+#[test]
+fn empty_directory_of_a_mount_keeps_its_flags() {
+    let directory = Fresh::new();
+    std::fs::create_dir(directory.path().join("x")).unwrap();
+    let script = r#"cd "$1/x/e"; ( printf '#!/bin/sh\necho ran\n' > run; chmod 755 run; ./run ) 2>/dev/null || echo refused"#;
+    for (more, expected) in [
+        ("", "ran\n"),
+        ("mount -o remount,bind,noexec \"$D/x\"", "refused\n"),
+        ("mount -o remount,bind,ro \"$D/x\"", "refused\n"),
+    ] {
+        let setup = format!(
+            "mount -t tmpfs none \"$D/x\"; mkdir \"$D/x/e\" \"$D/x/m\"; mount -t tmpfs none \"$D/x/m\"; {more}"
+        );
+        let mounted = among_mounts(
+            &directory,
+            &setup,
+            &job(script, &[directory.str().as_bytes()], &json!({})),
+        );
+        assert_eq!(
+            mounted.unchanged().run.exited(0).stdout(),
+            expected,
+            "{more}: {}",
+            mounted.run
+        );
     }
 }
 

@@ -157,6 +157,16 @@ fn minimal_dev_has_the_usual_files_and_no_others() {
 }
 
 #[test]
+fn minimal_dev_of_a_broken_dev_is_a_clear_error() {
+    let script = "mount -t tmpfs none /dev; mkdir /dev/null /dev/shm; exec \"$STDBOX\"";
+    let seen = run_in_namespace(script, &json!({"argv": ["true"], "cwd": "/"}));
+    let error = &seen.failed("mount-refused", "mounts").report["error"];
+    assert_eq!(error["path"], "/dev/null", "{seen}");
+    let hint = error["hint"].as_str().unwrap_or_default();
+    assert!(hint.contains("mknod(1)"), "{seen}");
+}
+
+#[test]
 fn host_dev_shows_the_host_s_and_cannot_be_written() {
     let count = std::fs::read_dir("/dev").unwrap().count();
     for root_mode in ROOTS {

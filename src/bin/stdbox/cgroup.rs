@@ -1,5 +1,6 @@
 //! The control group of one job: made, limited, read and removed. Ring 1.
 
+use crate::cgroup_facts;
 use crate::leftover;
 use crate::sys::{fd, process};
 use nix::errno::Errno;
@@ -52,7 +53,7 @@ pub(crate) struct Leaf {
 
 /// Where stdbox went so that there are no processes in the parent.
 #[derive(Debug)]
-struct Aside {
+pub(crate) struct Aside {
     parent: OwnedFd,
     enabled: Controllers,
     /// Removed when nobody is in it any more.
@@ -237,25 +238,34 @@ impl Leaf {
 
 impl Aside {
     fn new(parent: &OwnedFd, plan: &plan::Leaf) -> Result<Self, Problem> {
-        let refuse = |(call, errno)| refused(&plan.parent, call)(errno);
+        let aside = Self::beside(parent, &plan.parent, plan.enable.with(plan.wish))?;
+        enable(parent, plan)?;
+        Ok(aside)
+    }
+
+    /// For all processes of a batch, before there is another one: jobs could not step aside together. Where it cannot be done,
+    /// a job that needs it says why.
+    pub(crate) fn of_batch() -> Option<Self> {
+        let facts = cgroup_facts::gather(None);
+        let (path, enabled) = plan::group_to_leave(&facts)?;
+        let parent = leftover::open_directory(at_root().as_fd(), path.as_cstr()).ok()?;
+        sweep(parent.as_fd());
+        Self::beside(&parent, path, enabled).ok()
+    }
+
+    fn beside(parent: &OwnedFd, path: &AbsPath, enabled: Controllers) -> Result<Self, Problem> {
+        let refuse = |(call, errno)| refused(path, call)(errno);
         let group = Group::new(parent, PREFIXES[1]).map_err(refuse)?;
         let again = parent
             .try_clone()
             .map_err(|_| refuse(("fcntl", Errno::EMFILE)))?;
-        write(group.own.as_fd(), PROCS, "0").map_err(refused(
-            &plan
-                .parent
-                .join(group.name.to_bytes())
-                .join(PROCS.to_bytes()),
-            "write",
-        ))?;
-        let aside = Self {
+        let entered = path.join(group.name.to_bytes()).join(PROCS.to_bytes());
+        write(group.own.as_fd(), PROCS, "0").map_err(refused(&entered, "write"))?;
+        Ok(Self {
             parent: again,
-            enabled: plan.enable.with(plan.wish),
+            enabled,
             _group: group,
-        };
-        enable(parent, plan)?;
-        Ok(aside)
+        })
     }
 }
 

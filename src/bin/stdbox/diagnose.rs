@@ -1,10 +1,14 @@
 //! Looks at the host after something failed, for the hint. Ring 1.
 
 use crate::facts;
+use nix::libc::O_NONBLOCK;
 use nix::unistd::{AccessFlags, access};
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use stdbox::host::{HostFacts, PathFact};
 use stdbox::outcome::Diagnosis;
 use stdbox::plan::Plan;
@@ -60,15 +64,36 @@ pub(crate) fn failure(failure: Failure, plan: &Plan, facts: &HostFacts) -> Diagn
         }
         Phase::Exec if plan.base.is_root() => {
             let on_host = |path: &std::ffi::CString| {
-                let absolute = AbsPath::new(path.to_bytes()).ok()?;
-                let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
+                let absolute = match path.to_bytes() {
+                    path if path.starts_with(b"/") => AbsPath::new(path),
+                    path => AbsPath::new(&[plan.cwd.bytes(), b"/", path].concat()),
+                };
+                let absolute = absolute.ok()?;
+                let path = Path::new(OsStr::from_bytes(absolute.bytes()));
                 let runs = fs::metadata(path)
                     .is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
                 (runs && access(path, AccessFlags::X_OK).is_ok()).then_some(absolute)
             };
             diagnosis.on_host = plan.exec.candidates.iter().find_map(on_host);
+            diagnosis.interpreter = diagnosis.on_host.as_ref().and_then(interpreter);
         }
         _ => {}
     }
     diagnosis
+}
+
+/// What the `#!` line of a script names.
+fn interpreter(script: &AbsPath) -> Option<Vec<u8>> {
+    // It may be a pipe by now.
+    let open = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(OsStr::from_bytes(script.bytes()));
+    let file = open.ok()?;
+    let mut start = Vec::new();
+    // The kernel looks at no more.
+    file.take(256).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
+    let mut words = line.split(|&b| b == b' ' || b == b'\t');
+    words.find(|word| !word.is_empty()).map(<[u8]>::to_vec)
 }

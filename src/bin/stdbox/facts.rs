@@ -3,13 +3,13 @@
 use crate::cgroup_facts;
 use crate::child::probe;
 use crate::id_facts;
-use crate::sys::{alloc, fd, process};
+use crate::sys::{alloc, fd, process, times};
 use nix::errno::Errno;
 use nix::libc;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Metadata};
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -45,11 +45,12 @@ pub(crate) fn caller() -> Caller {
 /// Adds the answers to these questions.
 pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
     let mut stacked = Vec::new();
+    let mut held = None;
     for question in questions {
         match question {
             Question::Mounts => facts.mounts = Some(mounts()),
             Question::Path(path) => {
-                let fact = path_fact(&path);
+                let fact = fact(&path, &mut held);
                 facts.paths.insert(path, fact);
             }
             Question::Real(path) => {
@@ -57,7 +58,7 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
                 facts.real.insert(path, real);
             }
             Question::List(path) => {
-                let listing = list(&path);
+                let listing = list(&path, true);
                 facts.lists.insert(path, listing);
             }
             Question::Tree(path) => {
@@ -66,6 +67,7 @@ pub(crate) fn answer(facts: &mut HostFacts, questions: Vec<Question>) {
             }
             Question::Stackable(path) => stacked.push(path),
             Question::TmpfsXattr => facts.tmpfs_xattr = Some(tmpfs_xattr()),
+            Question::Devices => facts.devices = Some(devices()),
             Question::Kernel => facts.kernel = Some(release()),
             Question::Cgroup(named) => facts.cgroup = Some(cgroup_facts::gather(named.as_ref())),
             Question::Ids => facts.ids = Some(id_facts::gather(&facts.caller)),
@@ -100,10 +102,14 @@ pub(crate) fn release() -> String {
 
 /// The mount table of this moment.
 pub(crate) fn mounts() -> MountTable {
-    MountTable::parse(
-        &fs::read("/proc/self/mountinfo").unwrap_or_default(),
-        fd::mount_id(c"/"),
-    )
+    // The kernel gives no size beforehand, and writes a line anew for each read that it does not fit in.
+    let mut text = Vec::with_capacity(16 << 10);
+    let read =
+        File::open("/proc/self/mountinfo").and_then(|mut table| table.read_to_end(&mut text));
+    if read.is_err() {
+        text.clear();
+    }
+    MountTable::parse(&text, fd::mount_id(c"/"))
 }
 
 fn os(path: &AbsPath) -> &Path {
@@ -112,21 +118,16 @@ fn os(path: &AbsPath) -> &Path {
 
 /// What is at a path, without following any link.
 pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
-    let opened = match fd::open_plain(
-        libc::AT_FDCWD,
-        path.as_cstr(),
-        libc::O_PATH | libc::O_NOFOLLOW,
-    ) {
-        Ok(opened) => File::from(fd::owned(opened)),
-        Err(Errno::ELOOP) => return symlink(path),
-        Err(Errno::EACCES) => return PathFact::Denied,
-        // A part of the way is a file.
-        Err(Errno::ENOTDIR) => return PathFact::Other,
-        Err(Errno::ENOENT | Errno::ENAMETOOLONG) => return PathFact::Missing,
-        Err(errno) => return PathFact::Failed(errno as i32),
-    };
-    match fd::status(opened.as_raw_fd()) {
-        Some((mode, mount)) => match mode & libc::S_IFMT {
+    fact(path, &mut None)
+}
+
+/// The directory that was looked into last, which is often asked about again, and its path.
+type Held = Option<(Vec<u8>, OwnedFd)>;
+
+/// The same. The way to the last component is opened without following any link, and the component looked up there.
+fn fact(path: &AbsPath, held: &mut Held) -> PathFact {
+    match status(path, held) {
+        Ok((mode, mount)) => match mode & libc::S_IFMT {
             libc::S_IFLNK => symlink(path),
             libc::S_IFDIR => PathFact::Directory {
                 mode: mode & 0o7777,
@@ -135,25 +136,59 @@ pub(crate) fn path_fact(path: &AbsPath) -> PathFact {
             libc::S_IFREG => PathFact::File,
             _ => PathFact::Other,
         },
-        None => PathFact::Missing,
+        Err(Errno::ELOOP) => symlink(path),
+        // A part of the way is a file.
+        Err(Errno::ENOTDIR) => PathFact::Other,
+        Err(Errno::ENOENT | Errno::ENAMETOOLONG) => PathFact::Missing,
+        Err(_) => unseen(path),
+    }
+}
+
+/// What cannot be looked at: either the way there is closed, or there is something that says nothing about itself, such as
+/// another user's FUSE.
+fn unseen(path: &AbsPath) -> PathFact {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    match fd::open_plain(libc::AT_FDCWD, path.as_cstr(), flags) {
+        Ok(opened) => {
+            fd::close(opened);
+            PathFact::Missing
+        }
+        Err(Errno::EACCES) => PathFact::Denied,
+        Err(errno) => PathFact::Failed(errno as i32),
+    }
+}
+
+fn status(path: &AbsPath, held: &mut Held) -> Result<(u32, bool), Errno> {
+    let last = path.bytes().len() - path.name().len();
+    let (way, name) = path.as_cstr().to_bytes_with_nul().split_at(last);
+    let name = CStr::from_bytes_with_nul(name).unwrap_or(c"");
+    // The root, which every job asks about, is opened: where the kernel has no openat2, that is what is reported.
+    let name = if path.is_root() { c"." } else { name };
+    if way.len() <= 1 && !path.is_root() {
+        return fd::status_of(libc::AT_FDCWD, path.as_cstr());
+    }
+    match held {
+        Some((known, directory)) if known == way => fd::status_of(directory.as_raw_fd(), name),
+        _ => {
+            let way = CString::new(way).unwrap_or_default();
+            let flags = libc::O_PATH | libc::O_DIRECTORY;
+            let directory = fd::open_plain(libc::AT_FDCWD, &way, flags).map(fd::owned)?;
+            let found = fd::status_of(directory.as_raw_fd(), name);
+            *held = Some((way.into_bytes(), directory));
+            found
+        }
     }
 }
 
 /// The path without links, as the kernel resolves it for the caller.
 fn real(path: &CStr) -> Result<AbsPath, i32> {
-    let found = fs::canonicalize(Path::new(OsStr::from_bytes(path.to_bytes())));
-    let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
-    found
-        .map_err(errno)
-        .and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).map_err(|_| libc::ENAMETOOLONG))
+    let found = fd::real_path(path).map_err(|errno| errno as i32)?;
+    AbsPath::new(&found).map_err(|_| libc::ENAMETOOLONG)
 }
 
 fn symlink(path: &AbsPath) -> PathFact {
-    let real = fs::canonicalize(os(path))
-        .ok()
-        .and_then(|real| AbsPath::new(real.as_os_str().as_bytes()).ok());
     PathFact::Symlink {
-        real,
+        real: real(path.as_cstr()).ok(),
         link: fs::read_link(os(path))
             .ok()
             .map(|link| link.into_os_string().into_vec()),
@@ -193,8 +228,12 @@ fn refused(error: &io::Error) -> Listing {
     }
 }
 
-fn list(path: &AbsPath) -> Listing {
+/// `looking` says whether it matters which of the directories are empty.
+fn list(path: &AbsPath, looking: bool) -> Listing {
     let mut entries = Vec::new();
+    // What is mounted there is left alone: to look into it could mount something more.
+    let device = fs::symlink_metadata(os(path)).map(|found| found.dev());
+    let here = |found: &Metadata| looking && device.as_ref().is_ok_and(|here| *here == found.dev());
     let found = match fs::read_dir(os(path)) {
         Ok(found) => found,
         Err(error) => return refused(&error),
@@ -205,6 +244,9 @@ fn list(path: &AbsPath) -> Listing {
             let kind = kind(&entry.path(), &metadata);
             entries.push(Entry {
                 name: entry.file_name().into_vec(),
+                empty: kind == Kind::Directory
+                    && here(&metadata)
+                    && empty(&entry.path(), &metadata),
                 kind,
                 mode: metadata.mode() & 0o7777,
                 modified: (
@@ -218,11 +260,37 @@ fn list(path: &AbsPath) -> Listing {
     Listing::Entries(entries)
 }
 
+/// Whether there is nothing in a directory. Its second link is its own `.`; a third is that of a directory in it.
+fn empty(path: &Path, found: &Metadata) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    if found.nlink() > 2 {
+        return false;
+    }
+    let Ok(opened) = fd::open_plain(libc::AT_FDCWD, &path, flags) else {
+        return false;
+    };
+    // A name has 255 bytes at most, so that three entries need more bytes than two whose names are `.` and `..`.
+    const TWO: usize = 2 * 24;
+    let (mut buffer, mut bytes) = ([0; 512], 0);
+    let empty = loop {
+        match times::entries(opened, &mut buffer) {
+            Ok(0) => break true,
+            Ok(more) if bytes + more <= TWO => bytes += more,
+            _ => break false,
+        }
+    };
+    fd::close(opened);
+    empty
+}
+
 /// A directory with all below it, parents first, as far as it is small enough to be copied.
 fn tree(top: &AbsPath) -> Listing {
     let (mut all, mut bytes, mut pending) = (Vec::new(), 0, vec![top.clone()]);
     while let Some(directory) = pending.pop() {
-        let entries = match list(&directory) {
+        let entries = match list(&directory, false) {
             Listing::Entries(entries) => entries,
             // Below the top, a directory that cannot be read is an empty one.
             _ if &directory != top => continue,
@@ -252,6 +320,17 @@ fn tmpfs_xattr() -> bool {
         fd::close(file);
         takes
     })
+}
+
+/// One stands for all. A missing one is no matter here.
+fn devices() -> bool {
+    match fd::open_plain(libc::AT_FDCWD, c"/dev/null", libc::O_WRONLY) {
+        Ok(opened) => {
+            fd::close(opened);
+            true
+        }
+        Err(errno) => !matches!(errno, Errno::EACCES | Errno::EPERM),
+    }
 }
 
 /// Tries an overlay on each of these directories, in namespaces of its own. Where nothing can be tried, the answer is yes, and

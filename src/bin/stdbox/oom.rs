@@ -6,7 +6,6 @@
 use crate::sys::fd;
 use nix::libc;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsRawFd;
 
 /// The protection of this process, lifted until this is dropped.
@@ -33,10 +32,12 @@ pub(crate) fn lift() -> Lifted {
 }
 
 fn read(path: &std::ffi::CStr) -> Option<i32> {
-    let mut text = String::new();
+    // A sign, four digits and the end of the line.
+    let mut text = [0; 16];
     let opened = fd::open(libc::AT_FDCWD, path, libc::O_RDONLY, 0).ok()?;
-    let mut file = File::from(fd::owned(opened));
-    file.read_to_string(&mut text).ok()?;
+    let length = fd::read(opened, &mut text);
+    fd::close(opened);
+    let text = std::str::from_utf8(text.get(..length.ok()?)?).ok()?;
     text.trim().parse().ok()
 }
 

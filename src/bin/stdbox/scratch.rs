@@ -14,12 +14,50 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use stdbox::outcome::TOO_OLD;
 use stdbox::plan::caller_range;
 use stdbox::problem::{Code, Problem};
+use stdbox::remedy;
 use stdbox::text::AbsPath;
 
 const PREFIX: &str = ".stdbox-";
+
+fn open(place: &AbsPath) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    fd::open_plain(libc::AT_FDCWD, place.as_cstr(), flags).map(fd::owned)
+}
+
+/// Why nothing can be made in a place.
+fn refused(place: &AbsPath, operation: &'static str) -> impl Fn(Errno) -> Problem {
+    move |errno| {
+        let (code, message) = match errno {
+            Errno::ENOENT => (
+                Code::NoSuchDirectory,
+                "The scratch directory does not exist.",
+            ),
+            Errno::ENOTDIR => (Code::NotADirectory, "The scratch path is no directory."),
+            Errno::ELOOP => (
+                Code::IsSymlink,
+                "The scratch path is or lies behind a symbolic link.",
+            ),
+            Errno::ENOSYS => (
+                Code::KernelTooOld,
+                "The kernel lacks a system call that the scratch directory needs, or a filter hides it.",
+            ),
+            _ => (
+                Code::ScratchRefused,
+                "The scratch directory cannot be used.",
+            ),
+        };
+        let problem = Problem::at(code, "/scratch/directory", message)
+            .path(place.bytes())
+            .errno(operation, errno);
+        if errno == Errno::ENOSYS {
+            problem.hint(remedy::TOO_OLD.hint)
+        } else {
+            problem
+        }
+    }
+}
 
 /// The directory of one job. It stays locked until this is dropped.
 #[derive(Debug)]
@@ -33,48 +71,10 @@ pub(crate) struct DiskScratch {
 impl DiskScratch {
     /// Removes what dead runs left in `place`, and makes a fresh directory there.
     pub(crate) fn new(place: &AbsPath) -> Result<Self, Problem> {
-        let refuse = |operation| {
-            move |errno| {
-                let (code, message) = match errno {
-                    Errno::ENOENT => (
-                        Code::NoSuchDirectory,
-                        "The scratch directory does not exist.",
-                    ),
-                    Errno::ENOTDIR => (Code::NotADirectory, "The scratch path is no directory."),
-                    Errno::ELOOP => (
-                        Code::IsSymlink,
-                        "The scratch path is or lies behind a symbolic link.",
-                    ),
-                    Errno::ENOSYS => (
-                        Code::KernelTooOld,
-                        "The kernel lacks a system call that the scratch directory needs, or a filter hides it.",
-                    ),
-                    _ => (
-                        Code::ScratchRefused,
-                        "The scratch directory cannot be used.",
-                    ),
-                };
-                let problem = Problem::at(code, "/scratch/directory", message)
-                    .path(place.bytes())
-                    .errno(operation, errno);
-                if errno == Errno::ENOSYS {
-                    problem.hint(TOO_OLD)
-                } else {
-                    problem
-                }
-            }
-        };
-        let open = || {
-            fd::open_plain(
-                libc::AT_FDCWD,
-                place.as_cstr(),
-                libc::O_RDONLY | libc::O_DIRECTORY,
-            )
-            .map(fd::owned)
-        };
-        let parent = open().map_err(refuse("openat2"))?;
+        let refuse = |operation| refused(place, operation);
+        let parent = open(place).map_err(refuse("openat2"))?;
         // While it is held, no other run can take a directory that is made but not locked yet for a left-over.
-        let gate = open().map_err(refuse("openat2"))?;
+        let gate = open(place).map_err(refuse("openat2"))?;
         lock_soon(gate.as_fd()).map_err(refuse("flock"))?;
         sweep(parent.as_fd());
         let name = leftover::fresh_name(PREFIX);
@@ -113,6 +113,17 @@ impl DiskScratch {
             None => remove_tree(self.parent.as_fd(), &self.name, &self.own),
         }
     }
+}
+
+/// A directory that might be made in `place`, and whether its file system holds `user.*` attributes, which a file without a name
+/// tells that goes away at once.
+pub(crate) fn imagined(place: &AbsPath) -> Result<(AbsPath, bool), Problem> {
+    let parent = open(place).map_err(refused(place, "openat2"))?;
+    let flags = libc::O_TMPFILE | libc::O_RDWR;
+    let file = fd::open(parent.as_raw_fd(), c".", flags, 0o600).map(fd::owned);
+    let takes_xattr = file.is_ok_and(|file| fd::takes_user_xattr(file.as_raw_fd()));
+    let name = leftover::fresh_name(PREFIX);
+    Ok((place.join(name.to_bytes()), takes_xattr))
 }
 
 /// Takes the lock as soon as it is free. Whoever can open the directory can hold it, so nobody waits for ever.
@@ -209,7 +220,8 @@ fn unlink(at: BorrowedFd<'_>, name: &CStr, bytes: &mut u64) -> Result<bool, Errn
             Ok(true)
         }
         Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
-            fchmodat(at, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            // Another job, to which this place was opened, may put a link there at this moment.
+            fchmodat(at, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink)?;
             Ok(false)
         }
         Err(errno) => Err(errno),

@@ -1,5 +1,6 @@
 //! The target's standard streams and kept descriptors, opened on the host before the container exists. Ring 1.
 
+use crate::channel::Own;
 use crate::sys::fd;
 use nix::errno::Errno;
 use nix::libc;
@@ -9,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use stdbox::job::{Input, Job, Output};
 use stdbox::problem::{Code, Problem};
+use stdbox::text::Contents;
 
 /// The parent's and the child's ends.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ fn inherited(number: i32, at: String) -> Result<i32, Problem> {
 }
 
 /// Opens everything. Files that are to be replaced are emptied only once all of them are open.
-pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
+pub(crate) fn open(job: &Job, own: Own<'_>) -> Result<Streams, Problem> {
     let mut truncate = Vec::new();
     let (stdin, feed) = input(&job.stdin)?;
     let (out, stdout) = output(&job.stdout, "/stdout", &mut truncate)?;
@@ -120,6 +122,28 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
                 })?;
         }
     }
+    let files = [
+        (matches!(job.stdin, Input::File(_)), &stdin, "/stdin/file"),
+        (
+            matches!(job.stdout, Output::File { .. }),
+            &out,
+            "/stdout/file",
+        ),
+        (
+            matches!(job.stderr, Some(Output::File { .. })),
+            &err,
+            "/stderr/file",
+        ),
+    ];
+    for (_, file, at) in files.iter().filter(|(named, ..)| *named) {
+        let reads = *at == "/stdin/file";
+        if let Some(purpose) = own.purpose(file.as_raw_fd(), reads, job) {
+            let message = format!("stdbox has this file {purpose}, so it cannot be had here.");
+            return Err(Problem::at(Code::Contradiction, *at, message).hint(
+                "Name another file, or give the job with --spec FILE and send the report elsewhere with --report FILE.",
+            ));
+        }
+    }
     for (file, at) in truncate {
         nix::unistd::ftruncate(&file, 0).map_err(|errno| {
             Problem::at(Code::FileRefused, at, "The file could not be emptied.")
@@ -131,11 +155,21 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
         _ => Source::Ready,
     };
     let child = [stdin, out, err];
-    let mut reopen = Vec::new();
+    // What is opened here is none.
+    let given = [
+        matches!(job.stdin, Input::Fd(_)),
+        matches!(job.stdout, Output::Fd(_)),
+        matches!(job.stderr.as_ref().unwrap_or(&job.stdout), Output::Fd(_)),
+    ];
     let streams = (0..).zip(child.iter().map(AsRawFd::as_raw_fd));
-    for (number, source) in streams.chain(job.fds.iter().map(|&kept| (kept, kept))) {
-        reopen.extend(directory(number, source));
-    }
+    let streams = streams
+        .zip(given)
+        .filter_map(|(stream, given)| given.then_some(stream));
+    let kept = job.fds.iter().map(|&kept| (kept, kept));
+    let reopen = streams
+        .chain(kept)
+        .filter_map(|(number, source)| directory(number, source))
+        .collect();
     Ok(Streams {
         child,
         feed,
@@ -147,7 +181,7 @@ pub(crate) fn open(job: &Job) -> Result<Streams, Problem> {
 }
 
 fn source(file: i32) -> Source {
-    let kind = fd::status(file).map(|(mode, _)| mode & libc::S_IFMT);
+    let kind = fd::mode(file).map(|mode| mode & libc::S_IFMT);
     match kind {
         Some(libc::S_IFIFO) => Source::Fifo,
         Some(libc::S_IFREG) => {
@@ -162,10 +196,10 @@ fn source(file: i32) -> Source {
 
 /// How to open again a descriptor that is a directory.
 fn directory(number: i32, source: i32) -> Option<(i32, CString, i32)> {
-    let link = format!("/proc/self/fd/{source}");
-    if !fs::metadata(&link).ok()?.is_dir() {
+    if fd::mode(source)? & libc::S_IFMT != libc::S_IFDIR {
         return None;
     }
+    let link = format!("/proc/self/fd/{source}");
     let path = CString::new(fs::read_link(&link).ok()?.into_os_string().into_vec()).ok()?;
     let flags = fd::flags(source).ok()? & (libc::O_PATH | libc::O_ACCMODE);
     Some((number, path, flags | libc::O_DIRECTORY))
@@ -184,7 +218,9 @@ fn no_descriptor(errno: Errno, at: &str) -> Problem {
 }
 
 fn null(flags: i32, at: &str) -> Result<OwnedFd, Problem> {
-    open_file(c"/dev/null", flags, at)
+    open_file(c"/dev/null", flags, at).map_err(|problem| {
+        problem.hint("Give the container around stdbox a /dev whose files can be used (bwrap: --dev /dev), or set this stream to {\"capture\":{\"max_bytes\":0}}.")
+    })
 }
 
 /// Opens without waiting for the other end of a named pipe, and lets the target wait then.
@@ -228,21 +264,21 @@ fn open_file(path: &CStr, flags: i32, at: &str) -> Result<OwnedFd, Problem> {
     }
 }
 
-/// Where bytes are written that the target reads.
-type Feed = (OwnedFd, Vec<u8>);
+/// Where bytes are written that the target reads, which, and how many of them have been.
+pub(crate) type Feed = (OwnedFd, Contents, usize);
 
 fn input(input: &Input) -> Result<(OwnedFd, Option<Feed>), Problem> {
     match input {
-        // Where the host has no such device, a pipe that nobody writes into reads the same.
+        // Where the host has no such device, or one that cannot be used, a pipe that nobody writes into reads the same.
         Input::Null => match null(libc::O_RDONLY, "/stdin") {
-            Err(problem) if problem.code == Code::NoSuchFile => Ok((pipe("/stdin")?.0, None)),
+            Err(_) => Ok((pipe("/stdin")?.0, None)),
             opened => Ok((opened?, None)),
         },
         Input::File(path) => Ok((open_file(path, libc::O_RDONLY, "/stdin/file")?, None)),
         Input::Fd(number) => Ok((copy(*number, "/stdin")?, None)),
         Input::Bytes(bytes) => {
             let (reader, writer) = pipe("/stdin")?;
-            Ok((reader, Some((writer, bytes.clone()))))
+            Ok((reader, Some((writer, bytes.clone(), 0))))
         }
     }
 }

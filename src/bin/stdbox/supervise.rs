@@ -7,7 +7,7 @@ use crate::collect::{self, Left, Places};
 use crate::diagnose;
 use crate::identity::{self, Unmapped};
 use crate::oom;
-use crate::streams::{Source, Streams};
+use crate::streams::{Feed, Source, Streams};
 use crate::sync::{Cancelled, Dialogue};
 use crate::sys::{alloc, fd, handover, process};
 use crate::userns::UserNamespace;
@@ -18,7 +18,7 @@ use stdbox::budget;
 use stdbox::host::HostFacts;
 use stdbox::job::Job;
 use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
-use stdbox::plan::{IdMaps, MapWriter, Meter, Plan};
+use stdbox::plan::{IdMaps, MapWriter, Meter, Namespace, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
 use stdbox::text::Text;
@@ -28,6 +28,9 @@ use stdbox::wire::{self, Failure, Record, Rusage};
 const LAST_WORDS_NS: u64 = 2_000_000_000;
 
 const CHUNK: usize = 64 << 10;
+
+/// So many bytes of a job may still be in memory when the next one starts.
+const LITTLE: u64 = 1 << 20;
 
 /// Why the job is being ended by us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +114,7 @@ struct Running<'a> {
     records: Option<OwnedFd>,
     /// Where the file systems that hold the job's writes come from.
     handover: Option<OwnedFd>,
-    feed: Option<(OwnedFd, Vec<u8>, usize)>,
+    feed: Option<Feed>,
     stdout: Option<Capture>,
     stderr: Option<Capture>,
     /// Since when a writer of the target's standard input is waited for.
@@ -133,6 +136,30 @@ struct Running<'a> {
     garbled: bool,
     stop: Option<Stop>,
     pressure: Pressure,
+    /// Nothing is left of the container but init, which has nothing more to say.
+    deserted: bool,
+}
+
+/// An init that is about to end, and takes the container's mounts along: that takes the kernel as long as all that the parent
+/// still has to do. It is waited for when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Leaving(i32);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let _ended = ended(self.0);
+    }
+}
+
+/// Waits for the end of a child; says how it was.
+fn ended(child: i32) -> (i32, Rusage) {
+    loop {
+        match process::wait(child) {
+            Ok(Some((_, status, rusage))) => return (status, rusage),
+            Err(Errno::EINTR) | Ok(None) => {}
+            Err(_) => return (0, Rusage::default()),
+        }
+    }
 }
 
 /// What one run works with.
@@ -147,12 +174,14 @@ pub(crate) struct Given<'a> {
     pub(crate) stop_signals: &'a OwnedFd,
 }
 
-/// Runs the plan. Where the job had many ids, its user namespace is left in `namespace`.
+/// Runs the plan. Where the job had many ids, its user namespace is left in `namespace`. Its init may still be `leaving`, where that
+/// makes no difference.
 pub(crate) fn run(
     given: Given<'_>,
     streams: Streams,
     timing: &mut Timing,
     namespace: &mut Option<UserNamespace>,
+    leaving: &mut Option<Leaving>,
 ) -> Outcome {
     let Given {
         job,
@@ -175,13 +204,21 @@ pub(crate) fn run(
     while running.records.is_some() || running.has_to_say() {
         running.turn(job, stop_signals, &mut buffer);
     }
-    // Init is gone or going; with it goes all that is left of the container.
-    let (status, rusage) = loop {
-        match process::wait(running.init) {
-            Ok(Some((_, status, rusage))) => break (status, rusage),
-            Err(Errno::EINTR) | Ok(None) => {}
-            Err(_) => break (0, Rusage::default()),
-        }
+    // What the container has mounted may be wanted by whoever reads the report, or by this process; and a next job may need the
+    // memory.
+    let wanted = plan.written.is_some()
+        || given.leaf.is_some()
+        || places.disk.is_some()
+        || !job.mounts.is_empty()
+        || running
+            .exited
+            .is_some_and(|(target, _)| target.scratch_bytes > LITTLE);
+    let (status, rusage) = if running.deserted && !wanted {
+        *leaving = Some(Leaving(running.init));
+        (0, Rusage::default())
+    } else {
+        // Init is gone or going; with it goes all that is left of the container.
+        ended(running.init)
     };
     for capture in [&mut running.stdout, &mut running.stderr]
         .into_iter()
@@ -201,6 +238,12 @@ pub(crate) fn run(
     timing.run_ns = exited.saturating_sub(ready);
     timing.teardown_ns = ended.saturating_sub(exited).saturating_sub(after_ns);
     let mut outcome = running.judge(job, plan, facts, status, rusage);
+    if outcome.target.is_none() {
+        // It was only about to be executed.
+        timing.setup_ns = timing
+            .setup_ns
+            .saturating_add(std::mem::take(&mut timing.run_ns));
+    }
     if let Some(left) = left {
         outcome.results = left.results;
         outcome.changes = left.changes;
@@ -276,22 +319,11 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         envp: process::Pointers::new(&plan.exec.envp),
     };
     let mut slots = vec![-1; plan.slots];
-    // Capabilities over a network need one that belongs to their user namespace.
-    let network = if plan.own_network && plan.kept.is_none() {
-        libc::CLONE_NEWNET
-    } else {
-        0
-    };
-    // A view of the control groups that begins at the job's own is for whoever is in it.
-    let view = if plan.own_group() {
-        0
-    } else {
-        libc::CLONE_NEWCGROUP
-    };
-    let namespaces = process::NAMESPACES | network | view;
-    let (init, pidfd) = match process::clone(namespaces) {
+    let (init, pidfd) = match process::clone(process::new(&plan.namespaces)) {
         // A container around this one may have no more control group namespaces; then its own is this one's too.
-        Err(Errno::ENOSPC) if view != 0 => process::clone(namespaces & !libc::CLONE_NEWCGROUP)?,
+        Err(Errno::ENOSPC) if plan.namespaces.contains(&Namespace::Cgroup) => {
+            process::clone(process::new(&plan.namespaces) & !libc::CLONE_NEWCGROUP)?
+        }
         made => made?,
     };
     if init == 0 {
@@ -299,7 +331,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         child::run(plan, &image, &mut slots);
     }
     drop(lifted);
-    if let Some((feed, _)) = &feed {
+    if let Some((feed, ..)) = &feed {
         let _blocking = fd::flags(feed.as_raw_fd())
             .and_then(|flags| fd::set_flags(feed.as_raw_fd(), flags | libc::O_NONBLOCK));
     }
@@ -313,7 +345,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         pidfd: fd::owned(pidfd),
         records: Some(reader),
         handover: handover.map(|(own, _)| own),
-        feed: feed.map(|(to, bytes)| (to, bytes, 0)),
+        feed,
         stdout: stdout.map(Capture::new),
         stderr: stderr.map(Capture::new),
         awaiting_ns: fifo.then(process::now_ns),
@@ -333,6 +365,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         garbled: false,
         stop: None,
         pressure: Pressure::None,
+        deserted: false,
     };
     if let Some([_, writer]) = maps_written {
         running.map_ids(&plan.id_maps, &writer, stop_signals);
@@ -618,6 +651,7 @@ impl Running<'_> {
                 rusage,
                 scratch_bytes,
                 job_cpu_ns,
+                last,
             } => {
                 self.job_cpu_ns = self.job_cpu_ns.max(job_cpu_ns);
                 self.exited = Some((
@@ -635,6 +669,10 @@ impl Running<'_> {
                     .map(|d| d.exited(status, rusage, stay));
                 if let Some(Err(Cancelled)) = told {
                     self.cancel(job);
+                }
+                if last {
+                    self.deserted = true;
+                    self.records = None;
                 }
             }
             Record::Garbled => self.garbled = true,

@@ -416,8 +416,8 @@ export interface JobScratchDirectory {
   /**
    * An existing writable directory of the host, an absolute path. The job gets a fresh
    * subdirectory, which is removed afterwards whatever the job left in it; if stdbox itself is
-   * killed, the next run there removes it. One that cannot be used is setup-failed with
-   * scratch-refused.
+   * killed, the next run there removes it. One that does not exist is refused as no-such-directory,
+   * one that cannot be written as scratch-refused.
    */
   directory: AbsolutePath;
   size_bytes?: never;
@@ -582,7 +582,8 @@ export interface JobLimits {
   address_space_bytes?: PositiveSize;
   /**
    * Largest core dump (RLIMIT_CORE in getrlimit(2)). 0: none is written, nor is the program run
-   * that /proc/sys/kernel/core_pattern may name (the limit is set to 1 for that, see core(5)).
+   * that /proc/sys/kernel/core_pattern may name (the limit is set to 1 for that, see core(5), and
+   * the built-in filters keep the target from another).
    */
   core_bytes?: Size;
   /**
@@ -857,7 +858,8 @@ export interface SeccompCondition {
 
 export interface SeccompRule {
   /**
-   * System call names; unknown ones are skipped and listed as warnings.
+   * System call names; unknown ones are skipped and listed as warnings, and with "strict": true
+   * refused as seccomp-refused.
    */
   names: readonly SystemCall[];
   /**
@@ -1000,9 +1002,10 @@ export interface Job {
   id?: string;
   /**
    * The command and its arguments (execve(2)). A first element without a slash is looked up in the
-   * PATH of the target's own environment, inside the container; one with a slash is a path inside
-   * the container, relative to cwd. An empty array or an empty first element is refused as empty; a
-   * command that is not there is setup-failed with command-not-found, never exit code 127.
+   * PATH of the target's own environment (without one, in /bin and /usr/bin), inside the container;
+   * one with a slash is a path inside the container, relative to cwd. An empty array or an empty
+   * first element is refused as empty; a command that is not there is setup-failed with
+   * command-not-found, never exit code 127.
    */
   argv: readonly Argument[];
   /**
@@ -1114,8 +1117,9 @@ export interface Job {
   /**
    * Host name inside the container, 1 to 64 bytes of letters, digits, dots and hyphens that starts
    * and ends with a letter or digit (gethostname(2)). Default: stdbox with system_config, else the
-   * host's own name. An empty one is refused as empty, a longer one as too-long, other characters
-   * as bad-name.
+   * host's own name. Where a system call filter around stdbox allows none to be set, that of the
+   * surrounding container stays, and `degraded` has hostname-kept. An empty one is refused as
+   * empty, a longer one as too-long, other characters as bad-name.
    */
   hostname?: string;
   /**
@@ -1287,12 +1291,18 @@ export interface Job {
  * "descriptor-unreachable": A kept descriptor points to a place that does not exist in the
  * container.
  * "out-of-memory": There was not enough memory to set up the container.
+ * "facts-refused": Only from `stdbox plan`: the file with a host's facts cannot be read or written,
+ * or holds none.
+ * "facts-missing": Only from `stdbox plan --with-facts`: the facts do not say something that this
+ * job depends on.
  * "setup-died": A process of stdbox was killed while it set up the container.
+ * "worker-died": Only from `stdbox batch`: the process that runs the job was killed. Whether the
+ * target ran is not known; if so, it was killed too.
  * "internal": A fault in stdbox; please report it.
  * "results-refused": The results directory cannot be made or written.
  * "report-unwritable": The report could not be written where it was asked for.
  */
-export type ErrorCode = "syntax" | "too-large" | "too-deep" | "duplicate-key" | "unknown-field" | "missing-field" | "wrong-type" | "unknown-value" | "out-of-range" | "empty" | "nul-byte" | "too-long" | "bad-base64" | "bad-name" | "contradiction" | "not-absolute" | "parent-component" | "no-such-directory" | "not-a-directory" | "is-symlink" | "directory-unreachable" | "proc-directory" | "duplicate-directory" | "no-such-file" | "file-refused" | "bad-descriptor" | "unsupported-version" | "not-implemented" | "command-line" | "userns-forbidden" | "namespace-limit" | "apparmor-restricted" | "chroot" | "kernel-too-old" | "overlay-unsupported" | "overlay-depth" | "proc-masked" | "proc-missing" | "target-missing" | "mount-refused" | "mount-table-changed" | "identity-refused" | "no-id-range" | "id-map-helper" | "network-refused" | "scratch-refused" | "seccomp-refused" | "limit-refused" | "cgroup-v1" | "cgroup-unavailable" | "command-not-found" | "cwd-missing" | "exec-refused" | "exec-format" | "descriptor-unreachable" | "out-of-memory" | "setup-died" | "internal" | "results-refused" | "report-unwritable";
+export type ErrorCode = "syntax" | "too-large" | "too-deep" | "duplicate-key" | "unknown-field" | "missing-field" | "wrong-type" | "unknown-value" | "out-of-range" | "empty" | "nul-byte" | "too-long" | "bad-base64" | "bad-name" | "contradiction" | "not-absolute" | "parent-component" | "no-such-directory" | "not-a-directory" | "is-symlink" | "directory-unreachable" | "proc-directory" | "duplicate-directory" | "no-such-file" | "file-refused" | "bad-descriptor" | "unsupported-version" | "not-implemented" | "command-line" | "userns-forbidden" | "namespace-limit" | "apparmor-restricted" | "chroot" | "kernel-too-old" | "overlay-unsupported" | "overlay-depth" | "proc-masked" | "proc-missing" | "target-missing" | "mount-refused" | "mount-table-changed" | "identity-refused" | "no-id-range" | "id-map-helper" | "network-refused" | "scratch-refused" | "seccomp-refused" | "limit-refused" | "cgroup-v1" | "cgroup-unavailable" | "command-not-found" | "cwd-missing" | "exec-refused" | "exec-format" | "descriptor-unreachable" | "out-of-memory" | "facts-refused" | "facts-missing" | "setup-died" | "worker-died" | "internal" | "results-refused" | "report-unwritable";
 
 export type PathOrNull = Path | null;
 
@@ -1619,10 +1629,282 @@ export interface Notice {
 }
 
 /**
+ * A value for a file of a control group.
+ */
+export interface PlannedSetting {
+  /**
+   * The name of the file.
+   */
+  file: Path;
+  /**
+   * What is written.
+   */
+  value: string;
+  /**
+   * JSON pointer of the field of the job that asks for it.
+   */
+  asked_at: string;
+}
+
+/**
+ * The control group that is made for the job; absent where there is none.
+ */
+export interface PlannedGroup {
+  /**
+   * The group that it is made in.
+   */
+  parent: Path;
+  /**
+   * Whether stdbox moves itself out of that group first.
+   */
+  step_aside: boolean;
+  /**
+   * Controllers that the parent is to give.
+   */
+  enable: string[];
+  /**
+   * What is written into the group's files, in this order.
+   */
+  settings: PlannedSetting[];
+}
+
+/**
+ * What is written into the files of the id maps (user_namespaces(7)).
+ */
+export interface PlannedMaps {
+  /**
+   * What uid_map gets.
+   */
+  uid: Path;
+  /**
+   * What gid_map gets.
+   */
+  gid: Path;
+  /**
+   * Who writes them: the first process of the namespace itself, a process of the one around it, or
+   * newuidmap(1) and newgidmap(1).
+   */
+  writer: "itself" | "outside" | "helpers";
+}
+
+/**
+ * A place in a tree; an empty path is the tree itself.
+ */
+export interface PlannedPlace {
+  /**
+   * The host's tree, a directory that a slot holds, or a file system of the container's own in a
+   * slot.
+   */
+  tree: "host" | "held" | "own";
+  /**
+   * Which slot.
+   */
+  slot?: number;
+  /**
+   * Absolute for the host, relative else.
+   */
+  path: Path;
+}
+
+/**
+ * One operation. A slot is a descriptor that one step opens and later ones use.
+ */
+export interface PlannedStep {
+  /**
+   * new-fs: fsopen(2), fsconfig(2), fsmount(2). overlay: the same for an overlay. clone:
+   * open_tree(2). open: openat2(2). restrict: mount_setattr(2). attach: move_mount(2). detach:
+   * umount2(2) with MNT_DETACH. pivot: pivot_root(2), then detach of the old root; chroot:
+   * chroot(2) in its place.
+   */
+  do: "new-fs" | "overlay" | "clone" | "open" | "restrict" | "attach" | "detach" | "mkdir" | "mkfile" | "mkfifo" | "mksocket" | "symlink" | "write" | "copy" | "pivot" | "chroot";
+  /**
+   * What is made, used or mounted.
+   */
+  slot?: number;
+  /**
+   * Where it is done.
+   */
+  at?: PlannedPlace;
+  /**
+   * clone, copy: what is taken.
+   */
+  source?: PlannedPlace;
+  /**
+   * new-fs: the type of the file system.
+   */
+  type?: string;
+  /**
+   * new-fs: options, each a name, and a value where it has one.
+   */
+  options?: Path[][];
+  /**
+   * new-fs, restrict: attributes of the mount.
+   */
+  attributes?: ("ro" | "nosuid" | "nodev" | "noexec")[];
+  /**
+   * new-fs: whether a read-only mount will do where the kernel allows no other.
+   */
+  or_read_only?: boolean;
+  /**
+   * overlay: the lower layers, topmost first.
+   */
+  lower?: PlannedPlace[];
+  /**
+   * overlay: the upper layer.
+   */
+  upper?: PlannedPlace;
+  /**
+   * overlay: the work directory.
+   */
+  work?: PlannedPlace;
+  /**
+   * overlay: its marks are kept in user attributes.
+   */
+  userxattr?: boolean;
+  /**
+   * overlay: never written back for safety's sake.
+   */
+  volatile?: boolean;
+  /**
+   * overlay: whether a read-only lower mount makes it read-only.
+   */
+  keep_read_only?: boolean;
+  /**
+   * clone: with everything mounted below.
+   */
+  recursive?: boolean;
+  /**
+   * overlay, clone: what happens if it has vanished: the set-up fails, it is left out and reported,
+   * or left out.
+   */
+  if_absent?: "fail" | "report" | "pass-over";
+  /**
+   * attach: whether the slot is needed later.
+   */
+  keep?: boolean;
+  /**
+   * mkdir, mkfile, mkfifo, mksocket, write, copy: permission bits, in octal.
+   */
+  mode?: string;
+  /**
+   * symlink: what it holds.
+   */
+  to?: Path;
+  /**
+   * write: what the file holds.
+   */
+  holds?: Path;
+  /**
+   * JSON pointer of the field of the job that asks for it.
+   */
+  asked_at?: string;
+}
+
+/**
+ * What the target keeps, in user and mount namespaces of its own.
+ */
+export interface PlannedCapabilities {
+  /**
+   * Names of capabilities.
+   */
+  kept: string[];
+  /**
+   * The id maps.
+   */
+  id_maps: PlannedMaps;
+}
+
+/**
+ * A resource limit.
+ */
+export interface PlannedLimit {
+  /**
+   * The field of `limits` that it belongs to.
+   */
+  limit: string;
+  /**
+   * What it is set to.
+   */
+  value: number;
+}
+
+/**
+ * What `stdbox run` would do, in the order in which the kernel hears of it. Its form may grow with
+ * any version.
+ */
+export interface Plan {
+  /**
+   * Those that the container begins with (namespaces(7)).
+   */
+  namespaces: ("user" | "mount" | "pid" | "ipc" | "uts" | "network" | "cgroup")[];
+  /**
+   * What is made for the job; absent where nothing is.
+   */
+  control_group?: PlannedGroup;
+  /**
+   * The id maps.
+   */
+  id_maps: PlannedMaps;
+  /**
+   * The host name; absent where it stays the host's.
+   */
+  hostname?: Path;
+  /**
+   * How the tree is built.
+   */
+  steps: PlannedStep[];
+  /**
+   * Whether the target runs below a small pid 1.
+   */
+  init: boolean;
+  /**
+   * What the target keeps, if anything.
+   */
+  capabilities?: PlannedCapabilities;
+  /**
+   * Whether the target can make user namespaces.
+   */
+  nested_namespaces: boolean;
+  /**
+   * Descriptors that the target keeps beside 0, 1 and 2.
+   */
+  fds: number[];
+  /**
+   * Resource limits, both soft and hard (setrlimit(2)).
+   */
+  rlimits: PlannedLimit[];
+  /**
+   * RLIMIT_CPU, soft and hard.
+   */
+  cpu_seconds?: number[];
+  /**
+   * The working directory.
+   */
+  cwd: Path;
+  /**
+   * Length of the system call filter; absent where there is none.
+   */
+  filter_instructions?: number;
+  /**
+   * Files that are tried, in this order.
+   */
+  executables: Path[];
+  /**
+   * The arguments.
+   */
+  argv: Path[];
+  /**
+   * The variables, as NAME=value.
+   */
+  environment: Path[];
+}
+
+/**
  * What became of one job: always one JSON object on one line, followed by a newline, whatever
- * happened. Every field below is present but the few that say otherwise. Durations end in _ns and
- * are integers in nanoseconds, sizes are integers in bytes. A path that is not UTF-8 is an object
- * with base64.
+ * happened, unless the command line is wrong or the report cannot be written: then standard error
+ * has a line that says so. Every field below is present but the few that say otherwise. Durations
+ * end in _ns and are integers in nanoseconds, sizes are integers in bytes. A path that is not UTF-8
+ * is an object with base64.
  */
 export interface Report {
   /**
@@ -1642,14 +1924,15 @@ export interface Report {
    * "exited": The target ended by itself; exit_code says how.
    * "signaled": The target was ended by a signal that stdbox did not send.
    * "limit-exceeded": The job was ended for one of its limits; `limit` says which.
-   * "cancelled": stdbox was told to stop (by a signal, or by end of file on sync.control_fd) and
-   * ended the job.
+   * "cancelled": stdbox was told to stop (by SIGTERM, SIGINT or SIGHUP, or by end of file on
+   * sync.control_fd) and ended the job.
    * "setup-failed": The container could not be made or the command not be started; the target did
    * not run.
    * "invalid-job": The job was refused before anything was started.
    * "valid": Only from `stdbox check`: the job is in order.
+   * "planned": Only from `stdbox plan`: this is what would be done.
    */
-  outcome: "exited" | "signaled" | "limit-exceeded" | "cancelled" | "setup-failed" | "invalid-job" | "valid";
+  outcome: "exited" | "signaled" | "limit-exceeded" | "cancelled" | "setup-failed" | "invalid-job" | "valid" | "planned";
   /**
    * The target's exit status if it ended by itself, else null.
    */
@@ -1723,6 +2006,10 @@ export interface Report {
    * valid job itself, see job.json.
    */
   job?: Job;
+  /**
+   * Only with the outcome planned: what would be done.
+   */
+  plan?: Plan;
 }
 
 export type Pid = number;

@@ -19,6 +19,7 @@
 )]
 
 mod burning;
+mod engine;
 mod hidden;
 mod inspect;
 mod lasting;
@@ -138,6 +139,7 @@ fn act(words: &[&str]) -> Value {
         ["threads", count] => threads(number(count)),
         _ => inspect::act(words)
             .or_else(|| burning::act(words))
+            .or_else(|| engine::act(words))
             .or_else(|| mounting::act(words))
             .or_else(|| hidden::act(words))
             .or_else(|| lasting::act(words))
@@ -147,6 +149,7 @@ fn act(words: &[&str]) -> Value {
                     HELP,
                     inspect::HELP,
                     burning::HELP,
+                    engine::HELP,
                     mounting::HELP,
                     hidden::HELP,
                     lasting::HELP,

@@ -75,6 +75,7 @@ fn reap(image: &Image, target: i32, kept: Kept, meter: &mut Option<Meter<'_>>) {
                     rusage,
                     scratch_bytes,
                     job_cpu_ns,
+                    last: kept.gate < 0 && childless(),
                 };
                 if kept.gate >= 0 && leave_alone().is_err() {
                     process::exit(1);
@@ -91,6 +92,12 @@ fn reap(image: &Image, target: i32, kept: Kept, meter: &mut Option<Meter<'_>>) {
             Err(_) => process::exit(1),
         }
     }
+}
+
+/// Whether nothing of the job is left: whoever loses its parent becomes a child of this process, or of one that is below it. Who is
+/// dead and not reaped yet counts too: it is asked but once, since the job may see to it that there always is one more.
+fn childless() -> bool {
+    process::wait(-1) == Err(Errno::ECHILD)
 }
 
 /// Ends all that is left of the job, also what has taken other ids: whoever made a user namespace has power over the processes in

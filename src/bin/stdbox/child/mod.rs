@@ -26,7 +26,7 @@ use nix::libc;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use stdbox::capability::Capabilities;
-use stdbox::plan::{IdMaps, MapWriter, Plan, Written};
+use stdbox::plan::{IdMaps, MapWriter, Namespace, Plan, Written};
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// What the parent prepared beside the plan.
@@ -119,12 +119,12 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
         write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
     }
-    if plan.own_group() {
-        // The one in which the target sees its own group as the root. With another one the job could mount the hierarchy anew,
-        // where the files of its limits would be its user's to write.
-        limit_cgroup_namespaces(b"1", plan.leaf.is_some())?;
-    } else if plan.closed_cgroups {
-        limit_cgroup_namespaces(b"0", false)?;
+    // In a namespace of its own the job could mount the hierarchy anew, where its user may write the files of its limits, and
+    // those of the caller's own group if that is delegated: cgroup.kill and cgroup.freeze reach all processes there. The one is
+    // that in which the target sees its own group as the root.
+    match plan.own_group() {
+        true => limit_cgroup_namespaces(b"1", plan.leaf.is_some())?,
+        false => limit_cgroup_namespaces(b"0", false)?,
     }
     if plan.own_keyring {
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
@@ -221,9 +221,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
 
 fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
     if let Some(name) = &plan.hostname {
-        process::set_hostname(name).map_err(fault(Phase::Hostname, 0, Call::SetHostName))?;
+        set_hostname(image, name)?;
     }
-    if plan.own_network && plan.kept.is_none() {
+    if plan.namespaces.contains(&Namespace::Network) {
         loopback()?;
     }
     steps::run(plan, image, slots)?;
@@ -233,6 +233,18 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
     // Where the tree is used in place this is still the caller's directory, below whatever is mounted over it, and
     // /proc/self/cwd in a path of the job would lead there.
     process::chdir(c"/").map_err(fault(Phase::Cwd, 0, Call::ChDir))
+}
+
+/// In a namespace of one's own only a filter around stdbox refuses it. Podman's does, and has nothing against the rest.
+fn set_hostname(image: &Image, name: &CStr) -> Done {
+    let failed = |call| fault(Phase::Hostname, 0, call);
+    match process::set_hostname(name) {
+        Err(errno @ (Errno::EPERM | Errno::ENOSYS)) if !image.strict => {
+            let failure = failed(Call::SetHostName)(errno);
+            say(image, Record::Skipped(failure)).map_err(failed(Call::Write))
+        }
+        done => done.map_err(failed(Call::SetHostName)),
+    }
 }
 
 /// Sends the parent what it needs to look at the job's writes when the container is gone.

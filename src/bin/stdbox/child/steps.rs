@@ -256,8 +256,8 @@ fn step(step: &Step, slots: &mut Slots, dated: bool) -> Result<Option<Fault>, Fa
             at,
             mode,
             modified,
-            bytes: _,
-        } => copy(slots, from, at, *mode, dated.then_some(*modified))?,
+            bytes,
+        } => copy(slots, from, at, *bytes, *mode, dated.then_some(*modified))?,
         Step::EnterRoot { slot, bottom } => enter_root(fd_of(slots, *slot), *bottom)?,
     }
     Ok(given_up)
@@ -273,7 +273,15 @@ fn date(file: i32, time: Option<Time>) -> Result<(), Fault> {
         .map_err(by(Call::SetTime))
 }
 
-fn copy(slots: &Slots, from: &At, at: &At, mode: u32, time: Option<Time>) -> Result<(), Fault> {
+/// As large as it was when it was looked at: it may grow, or be another one by now.
+fn copy(
+    slots: &Slots,
+    from: &At,
+    at: &At,
+    bytes: u64,
+    mode: u32,
+    time: Option<Time>,
+) -> Result<(), Fault> {
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let source = match fd::open_plain(start(slots, from), &from.path, flags) {
         Ok(source) => source,
@@ -282,14 +290,20 @@ fn copy(slots: &Slots, from: &At, at: &At, mode: u32, time: Option<Time>) -> Res
         Err(errno) => return Err((Call::Open, errno)),
     };
     let file = create(slots, at, mode)?;
-    while fd::send_file(file, source).map_err(by(Call::SendFile))? > 0 {}
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while left > 0 {
+        match fd::send_file(file, source, left).map_err(by(Call::SendFile))? {
+            0 => break,
+            sent => left = left.saturating_sub(sent),
+        }
+    }
     date(file, time)?;
     fd::close(file);
     fd::close(source);
     Ok(())
 }
 
-/// Layers are named by descriptor, so that no byte of a path means anything to the option parser.
+/// Layers are named by descriptor, or by a path of which no byte means anything to the option parser.
 pub(super) fn overlay(
     slots: &Slots,
     lower: &[At],
@@ -312,7 +326,15 @@ pub(super) fn overlay(
         room = put_number(room, *layer);
     }
     let [first, second, ..] = layers;
-    let (upper, work) = (open(upper)?, open(work)?);
+    // What nobody else can reach is named by its path, so that the kernel need not be led to it over two descriptors.
+    let together = upper.base == work.base && !volatile;
+    let named = second == -1 && together && is_plain(upper) && is_plain(work);
+    let above = if named {
+        process::fchdir(start(slots, upper)).map_err(by(Call::ChDir))?;
+        [-1; 2]
+    } else {
+        [open(upper)?, open(work)?]
+    };
     let fs = mount::fs_open(c"overlay").map_err(by(Call::FsOpen))?;
     let configure = |key: &CStr, value: &CStr| {
         mount::fs_config(fs, key, Some(value)).map_err(by(Call::FsConfig))
@@ -328,8 +350,17 @@ pub(super) fn overlay(
             CStr::from_bytes_until_nul(&names).unwrap_or(c""),
         )?;
     }
-    configure(c"upperdir", link_to(upper, &mut link))?;
-    configure(c"workdir", link_to(work, &mut link))?;
+    for ((key, at), opened) in [(c"upperdir", upper), (c"workdir", work)]
+        .into_iter()
+        .zip(above)
+    {
+        let path = if named {
+            &at.path
+        } else {
+            link_to(opened, &mut link)
+        };
+        configure(key, path)?;
+    }
     for (flag, set) in [(c"userxattr", userxattr), (c"volatile", volatile)] {
         if set {
             mount::fs_config(fs, flag, None).map_err(by(Call::FsConfig))?;
@@ -339,13 +370,24 @@ pub(super) fn overlay(
     // The mount's attributes are asked of the kernel now, not taken from a table read before.
     let (flags, _) = fd::statfs(first).map_err(by(Call::StatFs))?;
     let made = mount::fs_mount(fs, inherited(flags, keep_read_only)).map_err(by(Call::FsMount))?;
-    if second != -1 {
+    if second != -1 || named {
         process::chdir(c"/").map_err(by(Call::ChDir))?;
     }
-    for used in layers.iter().take(lower.len()).chain(&[upper, work, fs]) {
-        fd::close(*used);
+    fd::close(fs);
+    for used in layers.iter().take(lower.len()).chain(&above) {
+        if *used != -1 {
+            fd::close(*used);
+        }
     }
     Ok(made)
+}
+
+/// Whether a path in a file system of our own can be an option as it is: no byte of it means anything to the parser, old or new,
+/// and it has no more of them than fsconfig(2) takes.
+fn is_plain(at: &At) -> bool {
+    let special = |byte: &u8| matches!(byte, b',' | b':' | b'\\');
+    let path = at.path.to_bytes();
+    matches!(at.base, Base::Own(_)) && path.len() < 256 && !path.iter().any(special)
 }
 
 /// The attributes of a mount over a file system with these flags (statfs(2)).

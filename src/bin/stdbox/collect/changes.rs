@@ -258,6 +258,15 @@ impl Finder<'_> {
         if directory && self.places.contains(&spot.place) {
             return Ok(None);
         }
+        let inner = match directory && spot.path.len() + 2 <= LONGEST {
+            true => match open_directory(spot.here.fd(), name) {
+                Ok((inner, _)) => Some(inner),
+                // A mount of the container's is still there, over an empty directory.
+                Err(Errno::EXDEV) => return Ok(None),
+                Err(errno) => return Err(End::Scratch(errno)),
+            },
+            false => None,
+        };
         let below = if lower { spot.below(name) } else { None };
         let generated = self.written.generated.get(&spot.place);
         // What the host has under a name that stdbox took is not what the job saw.
@@ -271,11 +280,10 @@ impl Finder<'_> {
         if !directory {
             return Ok(None);
         }
-        if spot.path.len() + 2 > LONGEST {
+        let Some(inner) = inner else {
             self.deep = true;
             return Ok(None);
-        }
-        let (inner, _) = open_directory(spot.here.fd(), name).map_err(End::Scratch)?;
+        };
         spot.here.enter(inner).map_err(End::Scratch)?;
         // A directory that was put in the place of something else has nothing of the host's below it.
         let lower =

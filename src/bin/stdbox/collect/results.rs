@@ -6,7 +6,7 @@ use super::tree::{
     Cursor, entries, is_whiteout, look, open_directory, open_place, reopen, size, state,
 };
 use super::{Sources, tree};
-use crate::sys::{fd, transfer};
+use crate::sys::fd;
 use nix::dir::Type;
 use nix::errno::Errno;
 use nix::libc;
@@ -258,6 +258,8 @@ impl<'a> Taker<'a> {
                     cursor.enter(inner).map_err(End::Scratch)?;
                     frames.push(self.frame(&cursor, reach, &spot)?);
                 }
+                // A mount of the container's is still there, over an empty directory.
+                Err(Errno::EXDEV) => {}
                 Err(errno) if is_final(errno) && errno != Errno::ENOENT => {
                     return Err(End::Scratch(errno));
                 }
@@ -376,7 +378,7 @@ impl<'a> Taker<'a> {
 /// Opens a regular file of the job's for reading, whatever bits it has; with what it was before.
 fn open_file(cursor: &Cursor, name: &CStr) -> Option<(File, FileStat)> {
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let (opened, found) = match transfer::open_at(cursor.fd().as_raw_fd(), name, flags, 0) {
+    let (opened, found) = match fd::open_unmounted(cursor.fd().as_raw_fd(), name, flags) {
         Ok(opened) => {
             let opened = fd::owned(opened);
             let found = fstat(&opened).ok()?;

@@ -79,12 +79,14 @@ pub(super) fn link_to(fd: BorrowedFd<'_>) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
-/// Opens one of the job's directories for reading, whatever bits it has; with what it was before.
+/// Opens one of the job's directories for reading, whatever bits it has; with what it was before. Nothing that is mounted there is
+/// entered: usually the container's mounts have gone with it, but a job that passes its mount namespace on to a process outside
+/// keeps them, and they show the host.
 pub(super) fn open_directory(
     at: BorrowedFd<'_>,
     name: &CStr,
 ) -> Result<(OwnedFd, FileStat), Errno> {
-    let (opened, found) = match transfer::open_at(at.as_raw_fd(), name, DIRECTORY, 0) {
+    let (opened, found) = match fd::open_unmounted(at.as_raw_fd(), name, DIRECTORY) {
         Ok(opened) => {
             let opened = fd::owned(opened);
             let found = fstat(&opened)?;
@@ -108,7 +110,7 @@ pub(super) fn reopen(
     bits: Mode,
 ) -> Result<(OwnedFd, FileStat), Errno> {
     let place = libc::O_PATH | libc::O_NOFOLLOW;
-    let place = fd::owned(transfer::open_at(at.as_raw_fd(), name, place, 0)?);
+    let place = fd::owned(fd::open_unmounted(at.as_raw_fd(), name, place)?);
     let found = fstat(&place)?;
     let wanted = if flags & libc::O_DIRECTORY != 0 {
         libc::S_IFDIR

@@ -2,45 +2,105 @@
 //!
 //! Reading, checking and planning a job makes some thousands of small values, most of which live until the end. From the C
 //! library's allocator, which maps and unmaps single pages for them, they cost more than all the work done with them; here
-//! they are cut off a fixed arena one after the other. What is large, or does not fit any more, comes from the C library and
-//! goes back to it, so the waiting process holds no more than before.
+//! they are cut off a fixed arena one after the other, and so are the buffers of a job that runs: memory that is not touched
+//! is none, and an ordinary job never asks the kernel for more. What is larger, or does not fit any more, comes from the C
+//! library and goes back to it, so the waiting process holds no more than before.
 //!
 //! Debug builds have a tripwire too: after `clone3` the child must not touch the heap.
 
+use nix::libc;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-const ARENA: usize = 256 << 10;
+/// With what is counted, whole pages.
+const ARENA: usize = (512 << 10) - BEFORE;
 
-/// What is not small: buffers, listings and inputs that should be given back.
-const LARGE: usize = 8 << 10;
+/// How much of the first page is not the arena's.
+const BEFORE: usize = 64;
 
-/// The allocator of the whole program.
+const _: () = assert!(std::mem::offset_of!(Heap, arena) == BEFORE);
+
+/// What is not small: listings and inputs that should be given back.
+const LARGE: usize = 128 << 10;
+
+/// The allocator of the whole program. What it counts lies before the arena, in the page with which every job begins.
 #[derive(Debug)]
+#[repr(C, align(4096))]
 pub(crate) struct Heap {
-    arena: Place,
     used: AtomicUsize,
+    /// The highest that `used` ever was: what lies behind is still zero.
+    touched: AtomicUsize,
     armed: AtomicBool,
+    /// Nothing more is cut off the arena.
+    closed: AtomicBool,
+    arena: Place,
 }
 
 #[derive(Debug)]
 #[repr(align(64))]
 struct Place(UnsafeCell<[u8; ARENA]>);
 
-// SAFETY: no reference into the array is ever made; each byte is handed out to one owner at a time, by `used`.
+// SAFETY: no reference into the array is ever made; each byte is handed out to one owner at a time, by `used`. stdbox has one
+// thread, and a process that shares its memory runs only while it waits.
 unsafe impl Sync for Place {}
 
 #[global_allocator]
 static HEAP: Heap = Heap {
-    arena: Place(UnsafeCell::new([0; ARENA])),
     used: AtomicUsize::new(0),
+    touched: AtomicUsize::new(0),
     armed: AtomicBool::new(false),
+    closed: AtomicBool::new(false),
+    arena: Place(UnsafeCell::new([0; ARENA])),
 };
+
+/// So much of the arena a job without overlays uses until it runs.
+const ORDINARY: usize = 40 << 10;
+
+/// Gets this memory, and as much of the stack as such a job uses, in one call for each, instead of page by page when they are
+/// touched.
+pub(crate) fn fill() {
+    const STACK: usize = 20 << 10;
+    populate((&raw const HEAP).cast_mut().cast(), ORDINARY);
+    let here = 0u8;
+    let page = (&raw const here).map_addr(|here| here / PAGE * PAGE);
+    populate(page.wrapping_sub(STACK).cast_mut(), STACK);
+}
+
+const PAGE: usize = 4096;
+
+/// Asks for pages to write to. Where the kernel does not know how, before Linux 5.14, they come when they are touched.
+///
+/// # References
+/// madvise(2), MADV_POPULATE_WRITE
+fn populate(start: *mut u8, bytes: usize) {
+    const POPULATE_WRITE: libc::c_int = 23;
+    // SAFETY: what lies there does not change.
+    let _unknown = unsafe { libc::madvise(start.cast(), bytes, POPULATE_WRITE) };
+}
+
+/// Gives back the part of the arena that nothing has used: each copy of this process would begin with copies of these pages.
+///
+/// # References
+/// madvise(2), MADV_DONTNEED
+pub(crate) fn give_back() {
+    let touched = BEFORE + HEAP.touched.load(Ordering::Relaxed);
+    let used = touched.next_multiple_of(PAGE) - BEFORE;
+    let unused = HEAP.start().wrapping_add(used);
+    // SAFETY: nothing was ever cut off this part, so that no value lies there; it is zero afterwards, as before.
+    let _kept = unsafe { libc::madvise(unused.cast(), ARENA - used, libc::MADV_DONTNEED) };
+}
+
+/// This process lives for many jobs: from now on what is freed is used again.
+pub(crate) fn live_long() {
+    HEAP.closed.store(true, Ordering::Relaxed);
+}
 
 /// From now on, in debug builds, every use of the heap in this process is fatal.
 pub(crate) fn arm() {
-    HEAP.armed.store(true, Ordering::Relaxed);
+    if cfg!(debug_assertions) {
+        HEAP.armed.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Heap {
@@ -63,47 +123,58 @@ impl Heap {
             .filter(|&offset| offset < ARENA)
     }
 
-    /// Moves the end of what is used, if it still is where it was seen.
+    /// Moves the end of what is used, if it still is where it was seen. One thread needs no locked instruction for that.
     fn moves(&self, from: usize, to: usize) -> bool {
-        self.used
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        let moves = self.used.load(Ordering::Relaxed) == from;
+        if moves {
+            self.used.store(to, Ordering::Relaxed);
+            if to > self.touched.load(Ordering::Relaxed) {
+                self.touched.store(to, Ordering::Relaxed);
+            }
+        }
+        moves
+    }
+
+    /// Cuts a place off the arena, if it is small enough and there is room.
+    fn cut(&self, layout: Layout) -> Option<usize> {
+        let closed = self.closed.load(Ordering::Relaxed);
+        if closed || layout.size() > LARGE || layout.align() > 64 {
+            return None;
+        }
+        let used = self.used.load(Ordering::Relaxed);
+        let from = used.next_multiple_of(layout.align());
+        (from + layout.size() <= ARENA && self.moves(used, from + layout.size())).then_some(from)
     }
 }
 
 // SAFETY: a value lies either in the part of the arena between two positions of `used`, which only its owner can move back,
-// or in memory of `System`; which of them is told by its address. The arena is aligned to 64 bytes, and what wants more, or
-// does not fit, is left to `System`.
+// or in memory of `System`; which of them is told by its address. The arena is aligned to 64 bytes, and what wants more than 64
+// bytes, or does not fit, is left to `System`.
 unsafe impl GlobalAlloc for Heap {
     // Inlined at every place that allocates, these would be a tenth of the program.
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.tripwire();
-        if layout.size() < LARGE && layout.align() <= 64 {
-            let used = self.used.load(Ordering::Relaxed);
-            let from = used.next_multiple_of(layout.align());
-            if from + layout.size() <= ARENA && self.moves(used, from + layout.size()) {
-                return self.start().wrapping_add(from);
-            }
+        match self.cut(layout) {
+            Some(from) => self.start().wrapping_add(from),
+            // SAFETY: the caller keeps the contract of `alloc`, which is passed on.
+            None => unsafe { System.alloc(layout) },
         }
-        // SAFETY: the caller keeps the contract of `alloc`, which is passed on.
-        unsafe { System.alloc(layout) }
     }
 
-    // What is large is new from the kernel, and zero without being touched.
+    // What was never touched is zero already, here as in what is new from the kernel.
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() >= LARGE {
-            self.tripwire();
+        self.tripwire();
+        let touched = self.touched.load(Ordering::Relaxed);
+        let Some(from) = self.cut(layout) else {
             // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is passed on.
             return unsafe { System.alloc_zeroed(layout) };
-        }
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        let place = unsafe { self.alloc(layout) };
-        if !place.is_null() {
-            // SAFETY: the place has at least as many bytes.
-            unsafe { place.write_bytes(0, layout.size()) };
-        }
+        };
+        let place = self.start().wrapping_add(from);
+        let dirty = touched.saturating_sub(from).min(layout.size());
+        // SAFETY: the place has at least as many bytes, and is nobody else's.
+        unsafe { place.write_bytes(0, dirty) };
         place
     }
 
@@ -127,7 +198,7 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: the caller keeps the contract of `realloc`, and `place` came from `System`.
             return unsafe { System.realloc(place, layout, size) };
         };
-        if size < LARGE
+        if size <= LARGE
             && offset + size <= ARENA
             && self.moves(offset + layout.size(), offset + size)
         {

@@ -3,7 +3,7 @@
 use super::{as_fd, check};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_uint};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// `struct open_how` of openat2(2).
@@ -16,6 +16,7 @@ struct OpenHow {
 
 const SYS_OPENAT2: libc::c_long = 437;
 const SYS_CLOSE_RANGE: libc::c_long = 436;
+const RESOLVE_NO_XDEV: u64 = 0x01;
 const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 
 fn open_how(at: c_int, path: &CStr, flags: c_int, mode: u32, resolve: u64) -> Result<c_int, Errno> {
@@ -45,19 +46,22 @@ pub(crate) fn open_plain(at: c_int, path: &CStr, flags: c_int) -> Result<c_int, 
     open_how(at, path, flags, 0, RESOLVE_NO_SYMLINKS)
 }
 
+/// Opens a name in a directory, close-on-exec: EXDEV, if something is mounted on it.
+///
+/// # References
+/// openat2(2), RESOLVE_NO_XDEV
+pub(crate) fn open_unmounted(at: c_int, name: &CStr, flags: c_int) -> Result<c_int, Errno> {
+    open_how(at, name, flags, 0, RESOLVE_NO_XDEV)
+}
+
 /// Opens a path, close-on-exec.
 ///
 /// # References
 /// openat2(2)
 pub(crate) fn open(at: c_int, path: &CStr, flags: c_int, mode: u32) -> Result<c_int, Errno> {
     // Unlike open(2), openat2 refuses a mode that it has no use for.
-    open_how(
-        at,
-        path,
-        flags,
-        if flags & libc::O_CREAT != 0 { mode } else { 0 },
-        0,
-    )
+    let makes = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+    open_how(at, path, flags, if makes { mode } else { 0 }, 0)
 }
 
 /// # References
@@ -124,9 +128,9 @@ pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<(), Errno> {
 ///
 /// # References
 /// sendfile(2)
-pub(crate) fn send_file(to: c_int, from: c_int) -> Result<usize, Errno> {
+pub(crate) fn send_file(to: c_int, from: c_int, most: usize) -> Result<usize, Errno> {
     // SAFETY: the offset is null, so no memory is passed.
-    let result = unsafe { libc::sendfile(to, from, std::ptr::null_mut(), 1 << 20) };
+    let result = unsafe { libc::sendfile(to, from, std::ptr::null_mut(), most) };
     usize::try_from(result).map_err(|_| Errno::last())
 }
 
@@ -223,29 +227,77 @@ pub(crate) fn mount_id(path: &CStr) -> Option<u64> {
     (answer.stx_mask & STATX_MNT_ID != 0).then_some(answer.stx_mnt_id)
 }
 
-/// Type and permission bits of what a descriptor stands for, and whether it is the root of a mount.
+/// Type and permission bits of what a descriptor stands for.
 ///
 /// # References
-/// statx(2), STATX_ATTR_MOUNT_ROOT (Linux 5.8)
-pub(crate) fn status(fd: c_int) -> Option<(u32, bool)> {
-    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+/// statx(2)
+pub(crate) fn mode(fd: c_int) -> Option<u32> {
     let found = statx(
         fd,
         c"",
         libc::AT_EMPTY_PATH,
         libc::STATX_TYPE | libc::STATX_MODE,
     )?;
-    let mount = found.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0;
-    Some((found.stx_mode.into(), mount))
+    Some(found.stx_mode.into())
 }
 
-/// Whether two descriptors stand for one file, through whatever mounts.
+/// Type and permission bits of what is at a path, which is not followed if it is a link, and whether it is the root of a
+/// mount.
+///
+/// # References
+/// statx(2), STATX_ATTR_MOUNT_ROOT (Linux 5.8)
+pub(crate) fn status_of(at: c_int, path: &CStr) -> Result<(u32, bool), Errno> {
+    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    let found = statx(at, path, flags, libc::STATX_TYPE | libc::STATX_MODE);
+    let found = found.ok_or_else(Errno::last)?;
+    let mount = found.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0;
+    Ok((found.stx_mode.into(), mount))
+}
+
+/// The path without links.
+///
+/// # References
+/// realpath(3)
+pub(crate) fn real_path(path: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut room = std::mem::MaybeUninit::<[c_char; libc::PATH_MAX as usize]>::uninit();
+    // SAFETY: `path` ends in NUL, and there is room for the longest path, so that nothing is allocated.
+    let found = unsafe { libc::realpath(path.as_ptr(), room.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return Err(Errno::last());
+    }
+    // SAFETY: it is `room`, which is alive, and holds a string that ends in NUL.
+    Ok(unsafe { CStr::from_ptr(found) }.to_bytes().to_vec())
+}
+
+/// Which file it is, through whatever mounts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity(u32, u32, u64);
+
+impl Identity {
+    /// Of what a descriptor stands for.
+    pub(crate) fn of(fd: c_int) -> Option<Self> {
+        Self::at(fd, c"", libc::AT_EMPTY_PATH)
+    }
+
+    /// Of what is at a path, behind links.
+    pub(crate) fn of_path(path: &CStr) -> Option<Self> {
+        Self::at(libc::AT_FDCWD, path, 0)
+    }
+
+    fn at(at: c_int, path: &CStr, flags: c_int) -> Option<Self> {
+        let found = statx(at, path, flags, libc::STATX_INO)?;
+        Some(Self(
+            found.stx_dev_major,
+            found.stx_dev_minor,
+            found.stx_ino,
+        ))
+    }
+}
+
+/// Whether two descriptors stand for one file.
 pub(crate) fn same_file(one: c_int, other: c_int) -> bool {
-    let identity = |fd| {
-        let found = statx(fd, c"", libc::AT_EMPTY_PATH, libc::STATX_INO)?;
-        Some((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
-    };
-    identity(one).is_some_and(|found| identity(other) == Some(found))
+    Identity::of(one).is_some_and(|found| Identity::of(other) == Some(found))
 }
 
 fn statx(at: c_int, path: &CStr, flags: c_int, mask: c_uint) -> Option<libc::statx> {
@@ -268,24 +320,25 @@ pub(crate) fn owned(fd: c_int) -> std::os::fd::OwnedFd {
 /// # References
 /// F_DUPFD_CLOEXEC(2const)
 pub(crate) fn duplicate(fd: c_int, least: c_int) -> Result<c_int, Errno> {
+    // Not by the C library, which sets the flag once more.
     // SAFETY: F_DUPFD_CLOEXEC takes a number.
-    as_fd(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }.into())
+    as_fd(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) })
 }
 
-/// The standard streams that were closed when this process began. Rust's runtime opens /dev/null in their place before
-/// `main`, so that nothing else gets their numbers.
+/// The standard streams that were closed when this process began.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// What the C library calls before `main`.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static LOOK: extern "C" fn() = look_at_streams;
-
-extern "C" fn look_at_streams() {
+/// Sees which standard streams the caller has closed, and opens /dev/null in their place, so that nothing else gets their
+/// numbers.
+pub(super) fn fill_streams() {
     for (bit, fd) in [(1, 0), (2, 1), (4, 2)] {
         // SAFETY: F_GETFD takes nothing.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
             CLOSED.fetch_or(bit, Ordering::Relaxed);
+            // SAFETY: the path ends in NUL. The number that is free and lowest is this one.
+            if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } != fd {
+                super::process::exit(1);
+            }
         }
     }
 }

@@ -8,8 +8,10 @@
 pub(crate) mod alloc;
 pub(crate) mod fd;
 pub(crate) mod handover;
+mod memory;
 pub(crate) mod mount;
 pub(crate) mod process;
+mod start;
 pub(crate) mod times;
 pub(crate) mod transfer;
 

@@ -47,8 +47,15 @@ pub(crate) fn clone_tree(at: c_int, path: &CStr, recursive: bool) -> Result<c_in
     } else {
         0
     };
+    // What an automounter would mount there now is no part of the plan.
+    let as_it_is = if at == libc::AT_FDCWD {
+        0
+    } else {
+        libc::AT_NO_AUTOMOUNT
+    };
     let depth = if recursive { AT_RECURSIVE } else { 0 };
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_SYMLINK_NOFOLLOW | empty | depth;
+    let flags =
+        OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_SYMLINK_NOFOLLOW | empty | as_it_is | depth;
     // SAFETY: `path` ends in NUL and outlives the call.
     as_fd(unsafe { libc::syscall(SYS_OPEN_TREE, at, path.as_ptr(), flags) })
 }

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
 use stdbox::capability::Capabilities;
-use stdbox::plan::Filter;
+use stdbox::plan::{Filter, Namespace};
 use stdbox::policy::Instruction;
 use stdbox::wire::Rusage;
 
@@ -30,12 +30,19 @@ struct CloneArgs {
 
 const SYS_CLONE3: c_long = 435;
 
-/// The namespaces that every container has.
-pub(crate) const NAMESPACES: c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// The flags that make such namespaces.
+pub(crate) fn new(namespaces: &[Namespace]) -> c_int {
+    let flag = |namespace: &Namespace| match namespace {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Network => libc::CLONE_NEWNET,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+    };
+    namespaces.iter().map(flag).fold(0, |all, one| all | one)
+}
 
 /// Makes a process with a copy of this one's memory. Returns 0 in the child, its pid and pidfd in the parent.
 ///
@@ -53,6 +60,24 @@ pub(crate) fn clone(namespaces: c_int) -> Result<(c_int, c_int), Errno> {
     // shared, and this process has one thread, so no lock can be held in the copy.
     let pid = check(unsafe { libc::syscall(SYS_CLONE3, &raw mut args, size_of::<CloneArgs>()) })?;
     Ok((c_int::try_from(pid).unwrap_or(-1), pidfd))
+}
+
+/// Makes a process with a copy of this one's memory that is a child of this one's parent. Returns 0 in the new one, else its
+/// pid.
+///
+/// # References
+/// clone3(2), CLONE_PARENT
+pub(crate) fn clone_sibling() -> Result<c_int, Errno> {
+    let args = CloneArgs {
+        flags: u64::from(libc::CLONE_PARENT.cast_unsigned()),
+        // The signal at its end is that at the end of this process.
+        exit_signal: 0,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` has the size that is passed. Memory and stack are copied, not shared, and this process has one thread,
+    // so no lock can be held in the copy.
+    let pid = check(unsafe { libc::syscall(SYS_CLONE3, &raw const args, size_of::<CloneArgs>()) })?;
+    Ok(c_int::try_from(pid).unwrap_or(-1))
 }
 
 /// Enters a user namespace, in which this process then has every capability.
@@ -251,25 +276,34 @@ fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int, Errno> {
     check(result.into()).map(|_| result)
 }
 
-/// Dies when the parent does.
-///
-/// # References
-/// PR_SET_PDEATHSIG(2const)
-pub(crate) fn die_with_parent() -> Result<(), Errno> {
+fn at_parents_death(signal: c_int) -> Result<(), Errno> {
     prctl(
         libc::PR_SET_PDEATHSIG,
-        c_ulong::from(libc::SIGKILL.cast_unsigned()),
+        c_ulong::from(signal.cast_unsigned()),
         0,
     )
     .map(drop)
 }
 
+/// Dies when the parent does.
+///
+/// # References
+/// PR_SET_PDEATHSIG(2const)
+pub(crate) fn die_with_parent() -> Result<(), Errno> {
+    at_parents_death(libc::SIGKILL)
+}
+
 /// Dies when this parent does, also if it has done so already.
+pub(crate) fn die_with(parent: c_int) -> Result<(), Errno> {
+    told_of_death(parent, libc::SIGKILL)
+}
+
+/// Gets a signal when this parent dies; an error if it has died already.
 ///
 /// # References
 /// PR_SET_PDEATHSIG(2const), getppid(2)
-pub(crate) fn die_with(parent: c_int) -> Result<(), Errno> {
-    die_with_parent()?;
+pub(crate) fn told_of_death(parent: c_int, signal: c_int) -> Result<(), Errno> {
+    at_parents_death(signal)?;
     // SAFETY: no memory is passed, and the call cannot fail.
     if unsafe { libc::getppid() } == parent {
         Ok(())
@@ -605,6 +639,15 @@ pub(crate) fn keep_children() -> Result<(), Errno> {
     .map(drop)
 }
 
+/// Lets a write to a pipe that nobody reads fail, instead of ending this process.
+///
+/// # References
+/// sigaction(2), "SIGPIPE"
+pub(super) fn ignore_broken_pipes() {
+    // SAFETY: no function is called by this action.
+    let _former = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// A descriptor that gives the blocked signals among SIGTERM, SIGINT and SIGHUP.
 ///
 /// # References
@@ -679,6 +722,16 @@ pub(crate) fn wait(pid: c_int) -> Result<Option<(c_int, c_int, Rusage)>, Errno> 
         involuntary_switches: count(usage.ru_nivcsw),
     };
     Ok(Some((c_int::try_from(ended).unwrap_or(-1), status, rusage)))
+}
+
+/// Takes a child away if it has ended already; says whether it is gone.
+///
+/// # References
+/// waitpid(2)
+pub(crate) fn reap_ended(pid: c_int) -> bool {
+    // SAFETY: the status is not asked for.
+    let ended = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
+    ended != 0
 }
 
 /// Waits until some child has ended.

@@ -455,7 +455,7 @@ class Errors(Case):
 
     def test_what_stdbox_could_not_give_is_logged(self) -> None:
         ran = execute(StdboxExecutor(dir_modes=dict(READ_ONLY)), ["true"])
-        self.assertIn("stdbox: The home directory /home/benchexec cannot be made here, so HOME is /tmp.", ran.logged)
+        self.assertIn("stdbox: The home directory /home/benchexec cannot be made here, so HOME is /tmp; below a directory with the mode hidden it could be.", ran.logged)
 
 
 class WithoutContainers(unittest.TestCase):

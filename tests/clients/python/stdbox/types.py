@@ -82,6 +82,14 @@ __all__ = [
     "PathOrNull",
     "Permissions",
     "Pid",
+    "Plan",
+    "PlannedCapabilities",
+    "PlannedGroup",
+    "PlannedLimit",
+    "PlannedMaps",
+    "PlannedPlace",
+    "PlannedSetting",
+    "PlannedStep",
     "PositiveSize",
     "PositiveTime",
     "Ready",
@@ -360,8 +368,8 @@ class JobScratchDirectory(TypedDict):
     directory: AbsolutePath
     """An existing writable directory of the host, an absolute path. The job gets a fresh
     subdirectory, which is removed afterwards whatever the job left in it; if stdbox itself is
-    killed, the next run there removes it. One that cannot be used is setup-failed with
-    scratch-refused."""
+    killed, the next run there removes it. One that does not exist is refused as no-such-directory,
+    one that cannot be written as scratch-refused."""
 
 UserId = int
 """User or group id; 4294967295 is reserved by the kernel."""
@@ -474,7 +482,8 @@ class JobLimits(TypedDict, total=False):
     fail with ENOMEM. It does not bound the job as a whole; memory_bytes does."""
     core_bytes: Size
     """Largest core dump (RLIMIT_CORE in getrlimit(2)). 0: none is written, nor is the program run
-    that /proc/sys/kernel/core_pattern may name (the limit is set to 1 for that, see core(5))."""
+    that /proc/sys/kernel/core_pattern may name (the limit is set to 1 for that, see core(5), and
+    the built-in filters keep the target from another)."""
     grace_ms: Time
     """When a job is ended for a limit or a signal to stdbox: send SIGTERM, wait this long, then
     SIGKILL. 0: SIGKILL at once."""
@@ -672,7 +681,8 @@ class SeccompCondition(_SeccompConditionRequired, total=False):
 
 class _SeccompRuleRequired(TypedDict):
     names: Strings[SystemCall]
-    """System call names; unknown ones are skipped and listed as warnings."""
+    """System call names; unknown ones are skipped and listed as warnings, and with "strict": true
+    refused as seccomp-refused."""
     action: SeccompAction
     """What happens to a call that this rule matches."""
 
@@ -769,10 +779,10 @@ class JobSync(_JobSyncRequired, total=False):
 class _JobRequired(TypedDict):
     argv: Strings[Argument]
     """The command and its arguments (execve(2)). A first element without a slash is looked up in
-    the PATH of the target's own environment, inside the container; one with a slash is a path
-    inside the container, relative to cwd. An empty array or an empty first element is refused as
-    empty; a command that is not there is setup-failed with command-not-found, never exit code
-    127."""
+    the PATH of the target's own environment (without one, in /bin and /usr/bin), inside the
+    container; one with a slash is a path inside the container, relative to cwd. An empty array or
+    an empty first element is refused as empty; a command that is not there is setup-failed with
+    command-not-found, never exit code 127."""
 
 
 class Job(_JobRequired, total=False):
@@ -871,8 +881,9 @@ class Job(_JobRequired, total=False):
     hostname: str
     """Host name inside the container, 1 to 64 bytes of letters, digits, dots and hyphens that
     starts and ends with a letter or digit (gethostname(2)). Default: stdbox with system_config,
-    else the host's own name. An empty one is refused as empty, a longer one as too-long, other
-    characters as bad-name."""
+    else the host's own name. Where a system call filter around stdbox allows none to be set, that
+    of the surrounding container stays, and `degraded` has hostname-kept. An empty one is refused as
+    empty, a longer one as too-long, other characters as bad-name."""
     network: Literal["none", "host"]
     """"none": a network namespace of its own, in which only the loopback device exists and is up.
     "host": the host's network, abstract Unix sockets included."""
@@ -1004,7 +1015,10 @@ ErrorCode = Literal[
     "exec-format",
     "descriptor-unreachable",
     "out-of-memory",
+    "facts-refused",
+    "facts-missing",
     "setup-died",
+    "worker-died",
     "internal",
     "results-refused",
     "report-unwritable",
@@ -1076,7 +1090,13 @@ says if it does on the host.
 missing.
 "descriptor-unreachable": A kept descriptor points to a place that does not exist in the container.
 "out-of-memory": There was not enough memory to set up the container.
+"facts-refused": Only from `stdbox plan`: the file with a host's facts cannot be read or written, or
+holds none.
+"facts-missing": Only from `stdbox plan --with-facts`: the facts do not say something that this job
+depends on.
 "setup-died": A process of stdbox was killed while it set up the container.
+"worker-died": Only from `stdbox batch`: the process that runs the job was killed. Whether the
+target ran is not known; if so, it was killed too.
 "internal": A fault in stdbox; please report it.
 "results-refused": The results directory cannot be made or written.
 "report-unwritable": The report could not be written where it was asked for."""
@@ -1295,22 +1315,196 @@ class Notice(TypedDict):
     """One plain sentence."""
 
 
+class PlannedSetting(TypedDict):
+    """A value for a file of a control group."""
+    file: Path
+    """The name of the file."""
+    value: str
+    """What is written."""
+    asked_at: str
+    """JSON pointer of the field of the job that asks for it."""
+
+
+class PlannedGroup(TypedDict):
+    """The control group that is made for the job; absent where there is none."""
+    parent: Path
+    """The group that it is made in."""
+    step_aside: bool
+    """Whether stdbox moves itself out of that group first."""
+    enable: List[str]
+    """Controllers that the parent is to give."""
+    settings: List[PlannedSetting]
+    """What is written into the group's files, in this order."""
+
+
+class PlannedMaps(TypedDict):
+    """What is written into the files of the id maps (user_namespaces(7))."""
+    uid: Path
+    """What uid_map gets."""
+    gid: Path
+    """What gid_map gets."""
+    writer: Literal["itself", "outside", "helpers"]
+    """Who writes them: the first process of the namespace itself, a process of the one around it,
+    or newuidmap(1) and newgidmap(1)."""
+
+
+class _PlannedPlaceRequired(TypedDict):
+    tree: Literal["host", "held", "own"]
+    """The host's tree, a directory that a slot holds, or a file system of the container's own in a
+    slot."""
+    path: Path
+    """Absolute for the host, relative else."""
+
+
+class PlannedPlace(_PlannedPlaceRequired, total=False):
+    """A place in a tree; an empty path is the tree itself."""
+    slot: int
+    """Which slot."""
+
+
+class _PlannedStepRequired(TypedDict):
+    do: Literal[
+    "new-fs",
+    "overlay",
+    "clone",
+    "open",
+    "restrict",
+    "attach",
+    "detach",
+    "mkdir",
+    "mkfile",
+    "mkfifo",
+    "mksocket",
+    "symlink",
+    "write",
+    "copy",
+    "pivot",
+    "chroot",
+]
+    """new-fs: fsopen(2), fsconfig(2), fsmount(2). overlay: the same for an overlay. clone:
+    open_tree(2). open: openat2(2). restrict: mount_setattr(2). attach: move_mount(2). detach:
+    umount2(2) with MNT_DETACH. pivot: pivot_root(2), then detach of the old root; chroot: chroot(2)
+    in its place."""
+
+
+class PlannedStep(_PlannedStepRequired, total=False):
+    """One operation. A slot is a descriptor that one step opens and later ones use."""
+    slot: int
+    """What is made, used or mounted."""
+    at: PlannedPlace
+    """Where it is done."""
+    source: PlannedPlace
+    """clone, copy: what is taken."""
+    type: str
+    """new-fs: the type of the file system."""
+    options: List[List[Path]]
+    """new-fs: options, each a name, and a value where it has one."""
+    attributes: List[Literal["ro", "nosuid", "nodev", "noexec"]]
+    """new-fs, restrict: attributes of the mount."""
+    or_read_only: bool
+    """new-fs: whether a read-only mount will do where the kernel allows no other."""
+    lower: List[PlannedPlace]
+    """overlay: the lower layers, topmost first."""
+    upper: PlannedPlace
+    """overlay: the upper layer."""
+    work: PlannedPlace
+    """overlay: the work directory."""
+    userxattr: bool
+    """overlay: its marks are kept in user attributes."""
+    volatile: bool
+    """overlay: never written back for safety's sake."""
+    keep_read_only: bool
+    """overlay: whether a read-only lower mount makes it read-only."""
+    recursive: bool
+    """clone: with everything mounted below."""
+    if_absent: Literal["fail", "report", "pass-over"]
+    """overlay, clone: what happens if it has vanished: the set-up fails, it is left out and
+    reported, or left out."""
+    keep: bool
+    """attach: whether the slot is needed later."""
+    mode: str
+    """mkdir, mkfile, mkfifo, mksocket, write, copy: permission bits, in octal."""
+    to: Path
+    """symlink: what it holds."""
+    holds: Path
+    """write: what the file holds."""
+    asked_at: str
+    """JSON pointer of the field of the job that asks for it."""
+
+
+class PlannedCapabilities(TypedDict):
+    """What the target keeps, in user and mount namespaces of its own."""
+    kept: List[str]
+    """Names of capabilities."""
+    id_maps: PlannedMaps
+    """The id maps."""
+
+
+class PlannedLimit(TypedDict):
+    """A resource limit."""
+    limit: str
+    """The field of `limits` that it belongs to."""
+    value: int
+    """What it is set to."""
+
+
+class _PlanRequired(TypedDict):
+    namespaces: List[Literal["user", "mount", "pid", "ipc", "uts", "network", "cgroup"]]
+    """Those that the container begins with (namespaces(7))."""
+    id_maps: PlannedMaps
+    """The id maps."""
+    steps: List[PlannedStep]
+    """How the tree is built."""
+    init: bool
+    """Whether the target runs below a small pid 1."""
+    nested_namespaces: bool
+    """Whether the target can make user namespaces."""
+    fds: List[int]
+    """Descriptors that the target keeps beside 0, 1 and 2."""
+    rlimits: List[PlannedLimit]
+    """Resource limits, both soft and hard (setrlimit(2))."""
+    cwd: Path
+    """The working directory."""
+    executables: List[Path]
+    """Files that are tried, in this order."""
+    argv: List[Path]
+    """The arguments."""
+    environment: List[Path]
+    """The variables, as NAME=value."""
+
+
+class Plan(_PlanRequired, total=False):
+    """What `stdbox run` would do, in the order in which the kernel hears of it. Its form may grow
+    with any version."""
+    control_group: PlannedGroup
+    """What is made for the job; absent where nothing is."""
+    hostname: Path
+    """The host name; absent where it stays the host's."""
+    capabilities: PlannedCapabilities
+    """What the target keeps, if anything."""
+    cpu_seconds: List[int]
+    """RLIMIT_CPU, soft and hard."""
+    filter_instructions: int
+    """Length of the system call filter; absent where there is none."""
+
+
 class _ReportRequired(TypedDict):
     version: Literal[1]
     """Version of this protocol."""
     id: Union[str, None]
     """The job's `id`; null if it has none or it could not be read."""
-    outcome: Literal["exited", "signaled", "limit-exceeded", "cancelled", "setup-failed", "invalid-job", "valid"]
+    outcome: Literal["exited", "signaled", "limit-exceeded", "cancelled", "setup-failed", "invalid-job", "valid", "planned"]
     """How the job ended.
     "exited": The target ended by itself; exit_code says how.
     "signaled": The target was ended by a signal that stdbox did not send.
     "limit-exceeded": The job was ended for one of its limits; `limit` says which.
-    "cancelled": stdbox was told to stop (by a signal, or by end of file on sync.control_fd) and
-    ended the job.
+    "cancelled": stdbox was told to stop (by SIGTERM, SIGINT or SIGHUP, or by end of file on
+    sync.control_fd) and ended the job.
     "setup-failed": The container could not be made or the command not be started; the target did
     not run.
     "invalid-job": The job was refused before anything was started.
-    "valid": Only from `stdbox check`: the job is in order."""
+    "valid": Only from `stdbox check`: the job is in order.
+    "planned": Only from `stdbox plan`: this is what would be done."""
     exit_code: Union[int, None]
     """The target's exit status if it ended by itself, else null."""
     signal: Union[int, None]
@@ -1350,9 +1544,10 @@ class _ReportRequired(TypedDict):
 
 class Report(_ReportRequired, total=False):
     """What became of one job: always one JSON object on one line, followed by a newline, whatever
-    happened. Every field below is present but the few that say otherwise. Durations end in _ns and
-    are integers in nanoseconds, sizes are integers in bytes. A path that is not UTF-8 is an object
-    with base64."""
+    happened, unless the command line is wrong or the report cannot be written: then standard error
+    has a line that says so. Every field below is present but the few that say otherwise. Durations
+    end in _ns and are integers in nanoseconds, sizes are integers in bytes. A path that is not
+    UTF-8 is an object with base64."""
     line: int
     """Only from `stdbox batch`: number of the job's line in the input, counted from 1."""
     wait_status: int
@@ -1363,6 +1558,8 @@ class Report(_ReportRequired, total=False):
     job: Job
     """Only with the outcome valid: the job in its normal form, with every default filled in. It is
     a valid job itself, see job.json."""
+    plan: Plan
+    """Only with the outcome planned: what would be done."""
 
 Pid = int
 

@@ -1,0 +1,480 @@
+//! Many jobs: one on each line in, one report on each line out, so many at a time. Ring 1.
+//!
+//! The dispatcher reads lines, hands each to a worker of its own, and writes what comes back, a report at a time. It keeps
+//! what it has read only as long as the line's report is not written: nothing is read while all workers are busy, and no job is
+//! started while the caller does not read reports.
+
+mod nursery;
+mod worker;
+
+use crate::cgroup::Aside;
+use crate::channel::{self, Own};
+use crate::cli::{Options, Place};
+use crate::sys::{alloc, fd, process};
+use nix::errno::Errno;
+use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
+use nursery::{Nursery, Spare, reap};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use stdbox::job;
+use stdbox::json;
+use stdbox::lines::{Line, Lines};
+use stdbox::outcome::{Outcome, Verdict};
+use stdbox::problem::{Code, Problem, Stage};
+use stdbox::remedy;
+use stdbox::report::{Report, Timing};
+
+/// How much is read, and how much of a report is read, at once.
+const CHUNK: usize = 64 << 10;
+
+/// As much as a pipe takes without waiting when it takes anything: PIPE_BUF, pipe(7).
+const PIECE: usize = 4096;
+
+/// So many workers that die without a job are no accident.
+const DEATHS: u8 = 16;
+
+/// Why a batch ended before its input did.
+#[derive(Debug)]
+pub(crate) enum Unfinished {
+    /// The reports could not be written.
+    Undelivered(io::Error),
+    /// stdbox was told to stop, or cannot go on; the sentence is for stderr, where there is one.
+    Stopped(Option<String>),
+}
+
+/// Runs all jobs, at most so many at a time.
+pub(crate) fn run(options: &Options, workers: usize) -> Result<(), Unfinished> {
+    let cannot = |what: &'static str| {
+        move |errno: Errno| Unfinished::Stopped(Some(format!("{what}: {}", errno.desc())))
+    };
+    // Every process of the batch is where the first one is; in the group that jobs have theirs in there must be none.
+    let aside = Aside::of_batch();
+    process::block_signals()
+        .and_then(|()| process::keep_children())
+        .map_err(cannot("signals could not be kept for later"))?;
+    let nursery = Nursery::open(Own::new(options)).map_err(|errno| {
+        let sentence = format!(
+            "the process that starts jobs could not start: {}",
+            errno.desc()
+        );
+        Unfinished::Stopped(Some(match errno {
+            // No kernel that can run a job does so, and a plain process needs no privilege.
+            Errno::ENOSYS | Errno::EPERM => format!("{sentence}. {}", remedy::ENGINE_FILTER.hint),
+            _ => sentence,
+        }))
+    })?;
+    alloc::live_long();
+    let done = Dispatcher::new(options, workers, nursery).and_then(Dispatcher::run);
+    drop(aside);
+    done
+}
+
+/// A job that runs.
+#[derive(Debug)]
+struct Worker {
+    pid: i32,
+    line: Line,
+    /// Where the job is written, and how much of it has been.
+    feed: Option<(OwnedFd, Vec<u8>, usize)>,
+    from: OwnedFd,
+    report: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Dispatcher<'a> {
+    most: usize,
+    nursery: Nursery,
+    spare: Option<Spare>,
+    /// A worker could not be made, which may be otherwise when another one has ended.
+    refused: Option<Errno>,
+    workers: Vec<Worker>,
+    /// Those that have said all that they had to say, the oldest first.
+    ending: VecDeque<i32>,
+    spec: &'a Place,
+    input: Option<File>,
+    lines: Lines,
+    /// The line that is next.
+    next: Option<Line>,
+    output: File,
+    /// Reports that are to be written, and how much has been.
+    reports: (Vec<u8>, usize),
+    stop_signals: OwnedFd,
+    /// Nothing more is started.
+    stopped: bool,
+    /// The input could not be read to its end.
+    unread: bool,
+    /// How many spare workers have died one after the other.
+    deaths: u8,
+    undelivered: Option<io::Error>,
+    broken: Option<Errno>,
+}
+
+impl<'a> Dispatcher<'a> {
+    fn new(options: &'a Options, most: usize, nursery: Nursery) -> Result<Self, Unfinished> {
+        let output = channel::open_report(&options.report).map_err(Unfinished::Undelivered)?;
+        let stop_signals = process::stop_signals()
+            .map_err(|errno| Unfinished::Stopped(Some(format!("signalfd: {}", errno.desc()))))?;
+        let mut dispatcher = Self {
+            most,
+            nursery,
+            spare: None,
+            refused: None,
+            workers: Vec::new(),
+            ending: VecDeque::new(),
+            spec: &options.spec,
+            input: None,
+            lines: Lines::default(),
+            next: None,
+            output,
+            reports: (Vec::new(), 0),
+            stop_signals: fd::owned(stop_signals),
+            stopped: false,
+            unread: false,
+            deaths: 0,
+            undelivered: None,
+            broken: None,
+        };
+        match channel::open_spec(&options.spec) {
+            Ok(input) => dispatcher.input = Some(input),
+            Err(problem) => dispatcher.unread(problem),
+        }
+        Ok(dispatcher)
+    }
+
+    fn run(mut self) -> Result<(), Unfinished> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            self.start();
+            let unwritten = !self.reports.0.is_empty();
+            let more = self.next.is_some() || self.input.is_some();
+            let going_on = more && !self.stopped;
+            if !going_on && let Some(spare) = self.spare.take() {
+                spare.dismiss();
+            }
+            if !going_on && self.workers.is_empty() && !unwritten {
+                break;
+            }
+            self.turn(&mut buffer);
+        }
+        for pid in self.ending.drain(..) {
+            reap(pid);
+        }
+        self.nursery.close();
+        match (self.undelivered, self.broken) {
+            (Some(error), _) => Err(Unfinished::Undelivered(error)),
+            (None, Some(errno)) => {
+                let sentence = format!("no more jobs can be started: {}", errno.desc());
+                Err(Unfinished::Stopped(Some(sentence)))
+            }
+            (None, None) if self.stopped || self.unread => Err(Unfinished::Stopped(None)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Starts what can be started.
+    fn start(&mut self) {
+        while !self.stopped && self.has_room() {
+            if self.next.is_none() {
+                self.next = self.lines.next_line();
+            }
+            if self.lines.ended() {
+                self.input = None;
+            }
+            self.ask();
+            let Some(line) = self.next.take() else { return };
+            if line.bytes.is_none() {
+                self.answer(&line, json::too_large());
+                continue;
+            }
+            if let Some(spare) = self.spare.take() {
+                self.workers.push(Worker::new(spare, line));
+                self.deaths = 0;
+                // The next one is made while this one runs.
+                self.refused = None;
+                self.ask();
+                self.clear();
+                continue;
+            }
+            match self.refused {
+                // Whoever ends makes room.
+                Some(errno) if self.workers.is_empty() => {
+                    self.refused = None;
+                    let message = "No process could be started for the job.";
+                    let problem = Problem::new(Code::OutOfMemory, Stage::Host, message)
+                        .errno("clone3", errno);
+                    self.answer(&line, problem);
+                }
+                _ => {
+                    self.next = Some(line);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether one more job may be started: the caller has all reports of those that have ended.
+    fn has_room(&self) -> bool {
+        self.workers.len() < self.most && self.reports.0.is_empty()
+    }
+
+    /// Asks for a worker, if there is none, and none is on its way.
+    fn ask(&mut self) {
+        let wanted = self.input.is_some() || self.next.is_some();
+        if wanted && self.spare.is_none() && self.refused.is_none() && self.nursery.expected() == 0
+        {
+            match self.nursery.ask() {
+                Ok(()) => {}
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => self.refused = Some(errno),
+                Err(errno) => self.stop(Some(errno)),
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen, and acts on it.
+    fn turn(&mut self, buffer: &mut [u8]) {
+        let wait = |fd: Option<i32>, events| pollfd {
+            fd: fd.unwrap_or(-1),
+            events,
+            revents: 0,
+        };
+        let reads = !self.stopped && self.next.is_none() && self.has_room();
+        let input = self.input.as_ref().filter(|_| reads);
+        // That nobody reads any more is said without being asked for.
+        let writes = if self.reports.0.is_empty() {
+            0
+        } else {
+            POLLOUT
+        };
+        let output = self.undelivered.is_none().then(|| self.output.as_raw_fd());
+        let spare = self.spare.as_ref().map(|spare| spare.report.as_raw_fd());
+        let nursery = self.nursery.socket().as_raw_fd();
+        let mut fds = Vec::with_capacity(5 + 2 * self.workers.len());
+        fds.extend([
+            wait(Some(self.stop_signals.as_raw_fd()), POLLIN),
+            wait(input.map(AsRawFd::as_raw_fd), POLLIN),
+            wait(output, writes),
+            wait(Some(nursery).filter(|_| self.broken.is_none()), POLLIN),
+            wait(spare, POLLIN),
+        ]);
+        for worker in &self.workers {
+            let feed = worker.feed.as_ref().map(|(feed, ..)| feed.as_raw_fd());
+            fds.push(wait(Some(worker.from.as_raw_fd()), POLLIN));
+            fds.push(wait(feed, POLLOUT));
+        }
+        if fd::poll(&mut fds, None).is_err() {
+            return;
+        }
+        let happened =
+            |fd: &pollfd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR | libc::POLLNVAL) != 0;
+        let (own, others) = fds.split_at(5);
+        if let [signals, input, output, nursery, spare] = own {
+            if happened(signals) {
+                let _taken = fd::read(self.stop_signals.as_raw_fd(), buffer);
+                self.stop(None);
+            }
+            if happened(output) {
+                self.write(output.revents & POLLOUT == 0);
+            }
+            if happened(nursery) {
+                match self.nursery.born() {
+                    Ok(spare) => self.spare = Some(spare),
+                    Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => self.refused = Some(errno),
+                    Err(errno) => self.stop(Some(errno)),
+                }
+            }
+            if happened(spare)
+                && let Some(dead) = self.spare.take()
+            {
+                // Somebody killed it before it had a job.
+                dead.dismiss();
+                self.deaths += 1;
+                if self.deaths == DEATHS {
+                    self.stop(Some(Errno::ECHILD));
+                }
+            }
+            if happened(input) {
+                self.read(buffer);
+            }
+        }
+        let mut running = Vec::with_capacity(self.workers.len());
+        for (mut worker, ready) in std::mem::take(&mut self.workers)
+            .into_iter()
+            .zip(others.chunks(2))
+        {
+            if ready.last().is_some_and(happened) {
+                worker.write();
+            }
+            let said = ready.first().is_some_and(happened);
+            match said.then(|| worker.read(buffer)).flatten() {
+                Some(last) => self.finish(worker, last),
+                None => running.push(worker),
+            }
+        }
+        self.workers = running;
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) {
+        let Some(input) = &self.input else { return };
+        match fd::read(input.as_raw_fd(), buffer) {
+            Ok(count) => self.lines.add(buffer.get(..count).unwrap_or_default()),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => {
+                let problem = channel::unreadable(self.spec, "read")(errno.into());
+                self.input = None;
+                self.unread(problem);
+            }
+        }
+    }
+
+    /// The input, or the rest of it, cannot be read.
+    fn unread(&mut self, problem: Problem) {
+        let outcome = Outcome::before(Verdict::InvalidJob(Box::new(problem)));
+        let report = Report::new(None, &outcome, Timing::default()).to_bytes();
+        self.deliver(&report);
+        self.unread = true;
+    }
+
+    /// Answers a line for which no worker does.
+    fn answer(&mut self, line: &Line, problem: Problem) {
+        let id = line.bytes.as_deref().and_then(job::id_of);
+        let verdict = match problem.stage {
+            Stage::Parse => Verdict::InvalidJob(Box::new(problem)),
+            _ => Verdict::SetupFailed(Box::new(problem)),
+        };
+        let outcome = Outcome::before(verdict);
+        let report = Report::new(id.as_deref(), &outcome, Timing::default());
+        self.deliver(&report.at_line(Some(line.number)).to_bytes());
+    }
+
+    fn deliver(&mut self, report: &[u8]) {
+        if self.undelivered.is_none() {
+            self.reports.0.extend_from_slice(report);
+        }
+    }
+
+    /// A worker has said all that it had to say, this last; nothing if it did not get so far.
+    fn finish(&mut self, worker: Worker, last: &[u8]) {
+        self.refused = None;
+        if !last.is_empty() {
+            // All that it still has to do is to end, with what the kernel takes down of its container, and the next job need
+            // not wait for that.
+            self.ending.push_back(worker.pid);
+            self.deliver(&worker.report);
+            self.deliver(last);
+        } else {
+            let status = reap(worker.pid);
+            let signal = status & 0x7f;
+            let how = match signal {
+                0 => format!("exit status {}", status >> 8 & 0xff),
+                _ => format!("signal {signal}"),
+            };
+            let message = format!("The process that ran the job ended with {how}.");
+            let problem = Problem::new(Code::WorkerDied, Stage::Report, message)
+                .hint("It may have been killed, or the machine may be out of memory (see dmesg).");
+            self.answer(&worker.line, problem);
+        }
+    }
+
+    /// Takes away the workers that have ended since they said all, and waits for the oldest where there are too many.
+    fn clear(&mut self) {
+        self.ending.retain(|&pid| !process::reap_ended(pid));
+        while self.ending.len() > self.most
+            && let Some(pid) = self.ending.pop_front()
+        {
+            reap(pid);
+        }
+    }
+
+    /// Writes a part of the reports, no more than goes without waiting.
+    fn write(&mut self, gone: bool) {
+        let (bytes, done) = &mut self.reports;
+        let rest = bytes.get(*done..).unwrap_or_default();
+        let piece = rest.get(..PIECE).unwrap_or(rest);
+        let written = match gone {
+            true => Err(io::Error::from(Errno::EPIPE)),
+            false => self.output.write(piece),
+        };
+        match written {
+            Ok(count) => *done += count,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) => {}
+            Err(error) => {
+                self.undelivered = Some(error);
+                self.stop(None);
+            }
+        }
+        if self.undelivered.is_some() || self.reports.1 == self.reports.0.len() {
+            // The room for an ordinary report is kept: else the C library would map and unmap a page for each.
+            let (bytes, done) = &mut self.reports;
+            bytes.clear();
+            bytes.shrink_to(PIECE);
+            *done = 0;
+        }
+    }
+
+    /// Starts no more jobs, and cancels those that run.
+    fn stop(&mut self, broken: Option<Errno>) {
+        self.broken = self.broken.or(broken);
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        self.clear();
+        for worker in &self.workers {
+            process::kill(worker.pid, libc::SIGTERM);
+        }
+    }
+}
+
+impl Worker {
+    fn new(spare: Spare, line: Line) -> Self {
+        let mut worker = Self {
+            pid: spare.pid,
+            feed: Some((spare.job, worker::message(&line), 0)),
+            line,
+            from: spare.report,
+            report: Vec::new(),
+        };
+        worker.write();
+        worker
+    }
+
+    /// Writes as much of its job as the pipe takes.
+    fn write(&mut self) {
+        let Some((to, message, done)) = &mut self.feed else {
+            return;
+        };
+        while let Some(rest) = message.get(*done..).filter(|rest| !rest.is_empty()) {
+            match fd::write(to.as_raw_fd(), rest) {
+                Ok(count) => *done += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                // It is dead, which the pipe of its report will say.
+                Err(_) => break,
+            }
+        }
+        self.feed = None;
+    }
+
+    /// Reads a part of the report, and keeps it. The last one is returned, which most reports have but; nothing is in it if there
+    /// is no more and the line has not ended.
+    fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        match fd::read(self.from.as_raw_fd(), buffer) {
+            Ok(count) if count > 0 => {
+                let part = buffer.get(..count).unwrap_or_default();
+                // A report is one line.
+                if part.ends_with(b"\n") {
+                    return Some(part);
+                }
+                self.report.extend_from_slice(part);
+                None
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => None,
+            Ok(_) | Err(_) => Some(b""),
+        }
+    }
+}

@@ -1,0 +1,1045 @@
+//! Many jobs through one stdbox: which report belongs to which line, how many run at a time, what waits for whom, and that
+//! nothing of one job is anywhere near another.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
+#![allow(
+    unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "signals, and preparing the process that becomes stdbox"
+)]
+
+mod support;
+
+use nix::libc;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use support::outside::{PATIENCE, alive, children, eventually, kill, marker, outlive, pid_of};
+use support::{Fresh, skip, stdbox, with};
+
+/// A batch whose reports are read as they come.
+struct Batch {
+    child: Child,
+    jobs: Option<ChildStdin>,
+    reports: Receiver<Value>,
+}
+
+fn command(options: &[&str]) -> Command {
+    let mut command = Command::new(stdbox());
+    command.arg("batch").args(options);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Batch {
+    fn start(options: &[&str]) -> Self {
+        Self::of(&mut command(options))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("stdbox starts");
+        let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let (sender, reports) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let report = serde_json::from_str(&line).expect("a line is one report");
+                let _nobody_wants_it = sender.send(report);
+            }
+        });
+        let jobs = child.stdin.take();
+        Self {
+            child,
+            jobs,
+            reports,
+        }
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let jobs = self.jobs.as_mut().expect("the input is open");
+        jobs.write_all(bytes.as_ref()).expect("stdbox reads");
+    }
+
+    fn give(&mut self, job: &Value) {
+        self.send(format!("{job}\n"));
+    }
+
+    #[track_caller]
+    fn report(&self) -> Value {
+        self.reports
+            .recv_timeout(PATIENCE)
+            .expect("there is a report")
+    }
+
+    /// Ends the input; all other reports, what was said on stderr, and the exit status.
+    fn end(mut self) -> (Vec<Value>, String, Option<i32>) {
+        drop(self.jobs.take());
+        let mut reports = Vec::new();
+        while let Ok(report) = self.reports.recv_timeout(PATIENCE) {
+            reports.push(report);
+        }
+        let output = self.child.wait_with_output().expect("stdbox ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (reports, said, output.status.code())
+    }
+}
+
+/// All reports of an input, in order, and the exit status.
+fn all(options: &[&str], input: impl AsRef<[u8]>) -> (Vec<Value>, String, Option<i32>) {
+    let mut batch = Batch::start(options);
+    batch.send(input);
+    batch.end()
+}
+
+fn shell_job(id: &str, script: &str) -> Value {
+    json!({"id": id, "argv": ["/bin/sh", "-c", script], "cwd": "/", "directories": {"/": "read-only"}})
+}
+
+/// A job that says that it runs, by a file, and does so until it is ended.
+fn endless(id: &str, word: &str, place: &Path) -> Value {
+    let script = format!(
+        ": {word}; : > {}/{id}; while :; do sleep 1; done",
+        place.display()
+    );
+    with(
+        shell_job(id, &script),
+        &json!({"directories": {"/": "read-only", place.to_str().unwrap(): "full-access"}}),
+    )
+}
+
+fn lines(jobs: &[Value]) -> String {
+    jobs.iter().map(|job| format!("{job}\n")).collect()
+}
+
+/// What runs the target with this word: its worker, which is the parent of the container's first process.
+fn worker_of(word: &str) -> (i32, i32) {
+    let parent = |pid: i32| -> i32 {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    eventually("the target runs", || !alive(word).is_empty());
+    let init = parent(alive(word)[0]);
+    (parent(init), init)
+}
+
+/// The child that makes workers: it alone has the dispatcher's socket, once a worker that begins has closed its copy. Numbers of
+/// processes begin anew at some point.
+fn nursery_of(dispatcher: i32) -> i32 {
+    let sockets = |pid: &i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok())
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let mut nursery = None;
+    eventually("one process alone has the socket", || {
+        let mut all = children(dispatcher);
+        all.retain(|pid| sockets(pid) > 0);
+        nursery = all.first().copied();
+        all.len() == 1
+    });
+    nursery.expect("there is one")
+}
+
+// ---- reports
+
+#[test]
+fn each_line_has_one_report_with_its_number_and_id_when_it_ends() {
+    let jobs = [
+        shell_job("slow", "sleep 1; echo slow"),
+        shell_job("first", "echo first; exit 3"),
+        shell_job("second", "echo second >&2; kill -9 $$"),
+    ];
+    let (reports, said, status) = all(&["--workers", "2"], lines(&jobs));
+    assert_eq!((said.as_str(), status), ("", Some(0)), "{reports:?}");
+    let seen: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            (
+                report["id"].as_str().unwrap(),
+                report["line"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(seen, [("first", 2), ("second", 3), ("slow", 1)]);
+    assert_eq!(reports[0]["exit_code"], 3);
+    assert_eq!(reports[0]["stdout"]["text"], "first\n");
+    assert_eq!(reports[1]["outcome"], "signaled");
+    assert_eq!(reports[1]["stderr"]["text"], "second\n");
+    assert_eq!(reports[2]["stdout"]["text"], "slow\n");
+}
+
+#[test]
+fn a_bad_line_is_answered_and_the_others_go_on() {
+    let good = |id| shell_job(id, "echo fine").to_string();
+    let input = [
+        good("one").as_bytes(),
+        b"\n{\"argv\":[\n",
+        b"\n \t \r\n",
+        b"{\"id\":\"typo\",\"argv\":[\"true\"],\"arvg\":1}\r\n",
+        b"{\"id\":\"here\",\"argv\":[\"/no/such/program\"],\"cwd\":\"/\"}\n",
+        b"[1]\n",
+        b"\"\xff\"\n",
+        br#"{"id":"in","argv":["true"],"stdin":"inherit"}"#,
+        b"\n",
+        br#"{"id":"fd","argv":["true"],"cwd":"/","fds":[3,4,5]}"#,
+        b"\n",
+        // The last line has no end.
+        good("last").as_bytes(),
+    ]
+    .concat();
+    let (mut reports, said, status) = all(&["--workers", "1"], input);
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    reports.sort_by_key(|report| report["line"].as_u64());
+    let seen: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let error = &report["error"];
+            let why = if error.is_null() {
+                &report["stdout"]["text"]
+            } else {
+                &error["code"]
+            };
+            (
+                report["line"].as_u64().unwrap(),
+                report["id"].as_str(),
+                why.as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (1, Some("one"), "fine\n"),
+        (2, None, "syntax"),
+        // Lines 3 and 4 are white.
+        (5, Some("typo"), "unknown-field"),
+        (6, Some("here"), "command-not-found"),
+        (7, None, "wrong-type"),
+        (8, None, "syntax"),
+        (9, Some("in"), "contradiction"),
+        (10, Some("fd"), "bad-descriptor"),
+        (11, Some("last"), "fine\n"),
+    ];
+    assert_eq!(seen, expected);
+    for report in &reports {
+        let word = report["outcome"].as_str().unwrap();
+        let code = report["error"]["code"].as_str();
+        let expected = match code {
+            None => "exited",
+            Some("command-not-found") => "setup-failed",
+            Some(_) => "invalid-job",
+        };
+        assert_eq!(word, expected, "{report}");
+    }
+}
+
+#[test]
+fn a_line_above_the_greatest_length_is_refused_and_not_kept() {
+    let mut batch = Batch::start(&["--workers", "1"]);
+    batch.give(&shell_job("before", "true"));
+    let part = vec![b' '; 1 << 20];
+    for _ in 0..40 {
+        batch.send(&part);
+    }
+    let resident = status_of(pid_of(&batch.child), "VmHWM");
+    batch.send("\n");
+    batch.give(&shell_job("after", "true"));
+    let (reports, _, status) = batch.end();
+    assert_eq!(status, Some(0));
+    let seen: Vec<_> = reports
+        .iter()
+        .map(|report| (&report["line"], &report["error"]["code"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (&json!(1), &Value::Null),
+            (&json!(2), &json!("too-large")),
+            (&json!(3), &Value::Null)
+        ]
+    );
+    // It read 40 MiB; the greatest job has 16.
+    assert!(resident < 24 << 10, "{resident} KiB");
+}
+
+#[test]
+fn a_large_job_and_a_large_report_pass_through() {
+    let text = "x".repeat(3 << 20);
+    let job = with(
+        shell_job("large", "cat"),
+        &json!({"stdin": {"text": text}, "stdout": {"capture": {"max_bytes": 4 << 20}}}),
+    );
+    let (reports, said, status) = all(
+        &["--workers", "2"],
+        lines(&[job, shell_job("small", "true")]),
+    );
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+    let large = reports
+        .iter()
+        .find(|report| report["id"] == "large")
+        .unwrap();
+    assert_eq!(
+        large["stdout"]["text"].as_str().map(str::len),
+        Some(3 << 20)
+    );
+    assert_eq!(reports.len(), 2);
+}
+
+#[test]
+fn an_input_without_jobs_is_no_error() {
+    for input in ["", "\n", "\n  \n"] {
+        let (reports, said, status) = all(&[], input);
+        assert_eq!(
+            (reports.len(), said.as_str(), status),
+            (0, "", Some(0)),
+            "{input:?}"
+        );
+    }
+}
+
+#[test]
+fn jobs_come_from_and_reports_go_to_files_too() {
+    let scene = Fresh::new();
+    let jobs = scene.file(
+        "jobs",
+        &lines(&[shell_job("a", "cat"), shell_job("b", "true")]),
+    );
+    let reports = scene.path().join("reports");
+    let options = [
+        "--spec",
+        jobs.to_str().unwrap(),
+        "--report",
+        reports.to_str().unwrap(),
+    ];
+    let output = command(&options).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            output.stdout.len(),
+            output.stderr.len()
+        ),
+        (Some(0), 0, 0)
+    );
+    assert_eq!(fs::read_to_string(&reports).unwrap().lines().count(), 2);
+
+    // What cannot be opened, or not be read, is told in a report that belongs to no line.
+    for (spec, code) in [
+        ("/no/such/file", "no-such-file"),
+        (scene.str(), "file-refused"),
+    ] {
+        let output = command(&["--spec", spec]).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&report["outcome"], &report["error"]["code"]),
+            (&json!("invalid-job"), &json!(code))
+        );
+        assert_eq!(
+            (&report["error"]["path"], report.get("line")),
+            (&json!(spec), None)
+        );
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let output = command(&["--report", "/no/such/directory/report"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not be written"));
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    for (options, word) in [
+        (vec!["--workers"], "needs a value"),
+        (vec!["--workers", "0"], "from 1 to 4096"),
+        (vec!["--workers", "4097"], "from 1 to 4096"),
+        (vec!["--workers", "-1"], "from 1 to 4096"),
+        (vec!["--workers=two"], "from 1 to 4096"),
+        (vec!["--workers", "1", "--workers", "1"], "twice"),
+        (vec!["--propagate"], "not for batch"),
+        (vec!["jobs"], "no option"),
+    ] {
+        let output = command(&options).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {said}");
+        assert!(
+            said.contains(word) && output.stdout.is_empty(),
+            "{options:?}: {said}"
+        );
+    }
+    for word in ["run", "check"] {
+        let output = Command::new(stdbox())
+            .args([word, "--workers", "2"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("for batch only"));
+    }
+}
+
+// ---- so many at a time
+
+#[test]
+fn no_more_jobs_run_at_a_time_than_were_asked_for_and_no_fewer() {
+    for workers in [1, 3] {
+        let script = "date +%s%N; sleep 0.4; date +%s%N";
+        let jobs: Vec<Value> = (0..workers * 3)
+            .map(|i| shell_job(&i.to_string(), script))
+            .collect();
+        let (reports, _, status) = all(&["--workers", &workers.to_string()], lines(&jobs));
+        assert_eq!((reports.len(), status), (workers * 3, Some(0)));
+        let mut moments = Vec::new();
+        for report in &reports {
+            let times: Vec<u64> = report["stdout"]["text"]
+                .as_str()
+                .unwrap()
+                .lines()
+                .map(|line| line.parse().unwrap())
+                .collect();
+            moments.extend([(times[0], 1), (times[1], -1)]);
+        }
+        moments.sort_unstable();
+        let (mut now, mut most) = (0, 0);
+        for (_, change) in moments {
+            now += change;
+            most = most.max(now);
+        }
+        assert_eq!(usize::try_from(most), Ok(workers));
+    }
+}
+
+/// Whether nobody has the named pipe open for writing that is read here.
+fn has_no_writer(fifo: &fs::File) -> bool {
+    let mut wait = libc::pollfd {
+        fd: fifo.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one structure is passed, and so it is said.
+    assert_ne!(unsafe { libc::poll(&raw mut wait, 1, 0) }, -1);
+    wait.revents & libc::POLLHUP != 0
+}
+
+#[test]
+fn no_process_of_a_job_is_left_when_its_report_is_there() {
+    let scene = Fresh::new();
+    let fifo = scene.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let reader = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .unwrap();
+    let directories = json!({"directories": {"/": "read-only", scene.str(): "full-access"}});
+    let own = json!({"capabilities": ["CAP_CHOWN"]});
+    let mut batch = Batch::start(&["--workers", "1"]);
+    // The last one leaves a child that nobody has waited for.
+    let rests = [
+        "exec sleep 1000",
+        "(exec sleep 1000) & exec setsid sleep 1000",
+        "exec sleep 0.001",
+    ];
+    for turn in 0..45 {
+        let here = scene.str();
+        let script = format!(
+            "cd {here}; rm -f held; (exec 9>fifo; : > held; {}) & while [ ! -e held ]; do :; done; exit 0",
+            rests[turn % 3]
+        );
+        let job = with(shell_job("leaves", &script), &directories);
+        batch.give(&with(job, [&json!({}), &own][turn % 2]));
+        let report = batch.report();
+        assert!(has_no_writer(&reader), "{turn}: {report}");
+        assert_eq!(report["exit_code"], 0, "{report}");
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn jobs_start_in_the_order_of_their_lines_and_a_slow_one_holds_up_none_but_itself() {
+    let mut batch = Batch::start(&["--workers", "2"]);
+    batch.give(&shell_job("slow", "sleep 3"));
+    for i in 0..8 {
+        batch.give(&shell_job(&i.to_string(), "echo $(date +%s%N)"));
+    }
+    let reports: Vec<Value> = (0..8).map(|_| batch.report()).collect();
+    let ids: Vec<&str> = reports
+        .iter()
+        .map(|report| report["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    let (rest, _, _) = batch.end();
+    assert_eq!((rest.len(), &rest[0]["id"]), (1, &json!("slow")));
+}
+
+#[test]
+fn a_line_that_comes_in_parts_holds_up_no_report() {
+    let mut batch = Batch::start(&["--workers", "2"]);
+    let second = format!("{}\n", shell_job("second", "true"));
+    let (one, other) = second.split_at(20);
+    batch.give(&shell_job("first", "sleep 0.3"));
+    batch.send(one);
+    assert_eq!(batch.report()["id"], "first");
+    batch.send(other);
+    assert_eq!(batch.report()["id"], "second");
+    let (rest, _, status) = batch.end();
+    assert_eq!((rest.len(), status), (0, Some(0)));
+}
+
+#[test]
+fn a_job_that_writes_without_end_holds_up_no_other() {
+    let mut batch = Batch::start(&["--workers", "2"]);
+    batch.give(&with(
+        shell_job("loud", "yes"),
+        &json!({"limits": {"wall_time_ms": 4000}}),
+    ));
+    for i in 0..5 {
+        batch.give(&shell_job(&i.to_string(), "true"));
+    }
+    for _ in 0..5 {
+        assert_ne!(batch.report()["id"], "loud");
+    }
+    let (rest, _, _) = batch.end();
+    assert_eq!((rest.len(), &rest[0]["limit"]), (1, &json!("wall-time")));
+}
+
+// ---- what waits for whom
+
+#[test]
+fn no_more_is_read_than_there_are_workers_for() {
+    let (scene, word) = (Fresh::new(), marker("input"));
+    let mut batch = Batch::start(&["--workers", "1"]);
+    batch.give(&endless("only", &word, scene.path()));
+    eventually("the job runs", || scene.path().join("only").exists());
+    let jobs = batch.jobs.as_mut().unwrap();
+    let line = format!("{}\n", shell_job("next", "true"));
+    let flags = libc::O_NONBLOCK;
+    // SAFETY: F_SETFL takes a number.
+    unsafe { libc::fcntl(jobs.as_raw_fd(), libc::F_SETFL, flags) };
+    let (mut taken, begun) = (0, Instant::now());
+    while begun.elapsed() < Duration::from_secs(1) {
+        match jobs.write(line.as_bytes()) {
+            Ok(count) => taken += count,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    // A pipe, and what is read at once.
+    assert!(taken <= 2 << 16, "{taken} bytes were taken");
+    kill(pid_of(&batch.child), libc::SIGTERM);
+    assert_eq!(batch.report()["outcome"], "cancelled");
+    assert!(outlive(&word).is_empty());
+}
+
+#[test]
+fn no_job_is_started_while_nobody_reads_reports() {
+    let scene = Fresh::new();
+    let script = format!(
+        "echo x >> {0}/started; head -c 100000 /dev/zero | tr '\\0' x",
+        scene.str()
+    );
+    let job = with(
+        shell_job("", &script),
+        &json!({"directories": {"/": "read-only", scene.str(): "full-access"}}),
+    );
+    let mut child = command(&["--workers", "2"]).spawn().unwrap();
+    let mut jobs = child.stdin.take().unwrap();
+    jobs.write_all(lines(&vec![job; 40]).as_bytes()).unwrap();
+    drop(jobs);
+    let started = || {
+        fs::read_to_string(scene.path().join("started"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    eventually("jobs have started", || started() >= 2);
+    std::thread::sleep(Duration::from_secs(2));
+    // The pipe holds less than a report: two are waiting, and those that were started before the first of them.
+    let waiting = started();
+    assert!(waiting <= 4, "{waiting} jobs were started");
+    // It can be told to stop all the same, but here it goes on.
+    let mut output = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
+    assert_eq!((output.lines().count(), started()), (40, 40));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_caller_that_reads_nothing_can_still_stop_it() {
+    let job = shell_job("", "head -c 500000 /dev/zero | tr '\\0' x");
+    let mut child = command(&["--workers", "1"]).spawn().unwrap();
+    let mut jobs = child.stdin.take().unwrap();
+    jobs.write_all(lines(&[job.clone(), job]).as_bytes())
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let pid = pid_of(&child);
+    kill(pid, libc::SIGTERM);
+    eventually("all of its processes but itself are gone", || {
+        children(pid).len() <= 1
+    });
+    let mut output = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
+    assert_eq!(
+        output.lines().count(),
+        1,
+        "the report that was being written is written"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+// ---- ends
+
+#[test]
+fn told_to_stop_it_cancels_and_reports_what_runs_and_starts_no_more() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let (scene, word) = (Fresh::new(), marker("stop"));
+        let disk = json!({"scratch": {"directory": scene.str()}});
+        let mut batch = Batch::start(&["--workers", "2"]);
+        for id in ["a", "b", "c"] {
+            batch.give(&with(endless(id, &word, scene.path()), &disk));
+        }
+        let runs = |id: &str| scene.path().join(id).exists();
+        eventually("both jobs run", || runs("a") && runs("b"));
+        let (pid, jobs) = (pid_of(&batch.child), batch.jobs.take());
+        kill(pid, signal);
+        let mut reports = [batch.report(), batch.report()];
+        reports.sort_by_key(|report| report["line"].as_u64());
+        let seen = reports
+            .each_ref()
+            .map(|report| (&report["id"], &report["outcome"]));
+        assert_eq!(
+            seen,
+            [
+                (&json!("a"), &json!("cancelled")),
+                (&json!("b"), &json!("cancelled"))
+            ]
+        );
+        let (rest, said, status) = batch.end();
+        assert_eq!((rest.len(), said.as_str(), status), (0, "", Some(1)));
+        assert!(!runs("c") && outlive(&word).is_empty());
+        let left: Vec<_> = fs::read_dir(scene.path())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(left.len(), 2, "what jobs have on disk is removed: {left:?}");
+        drop(jobs);
+    }
+}
+
+#[test]
+fn told_to_stop_without_a_job_it_ends_at_once() {
+    let batch = Batch::start(&["--workers", "2"]);
+    let pid = pid_of(&batch.child);
+    eventually("its processes are there", || children(pid).len() == 2);
+    let all = children(pid);
+    kill(pid, libc::SIGTERM);
+    let mut batch = batch;
+    let jobs = batch.jobs.take();
+    let (reports, _, status) = batch.end();
+    drop(jobs);
+    assert_eq!((reports.len(), status), (0, Some(1)));
+    eventually("they are gone", || {
+        all.iter()
+            .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    });
+}
+
+#[test]
+fn a_worker_that_is_killed_costs_one_job() {
+    let (scene, word) = (Fresh::new(), marker("worker"));
+    let mut batch = Batch::start(&["--workers", "2"]);
+    batch.give(&endless("dies", &word, scene.path()));
+    let (worker, _) = worker_of(&word);
+    batch.give(&shell_job("lives", "sleep 0.5"));
+    kill(worker, libc::SIGKILL);
+    let first = batch.report();
+    assert_eq!(
+        (&first["id"], &first["line"], &first["outcome"]),
+        (&json!("dies"), &json!(1), &json!("setup-failed"))
+    );
+    assert_eq!(
+        (&first["error"]["code"], &first["error"]["stage"]),
+        (&json!("worker-died"), &json!("report"))
+    );
+    assert!(
+        first["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("signal 9"),
+        "{first}"
+    );
+    assert!(outlive(&word).is_empty(), "the job went with it");
+    batch.give(&shell_job("after", "true"));
+    let (mut rest, said, status) = batch.end();
+    rest.sort_by_key(|report| report["line"].as_u64());
+    let seen: Vec<_> = rest
+        .iter()
+        .map(|report| (&report["id"], &report["outcome"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (&json!("lives"), &json!("exited")),
+            (&json!("after"), &json!("exited"))
+        ]
+    );
+    assert_eq!((said.as_str(), status), ("", Some(0)));
+}
+
+#[test]
+fn a_spare_worker_that_is_killed_costs_none() {
+    let mut batch = Batch::start(&["--workers", "1"]);
+    let pid = pid_of(&batch.child);
+    eventually("its processes are there", || children(pid).len() == 2);
+    let nursery = nursery_of(pid);
+    let spare = children(pid)
+        .into_iter()
+        .find(|child| *child != nursery)
+        .unwrap();
+    kill(spare, libc::SIGKILL);
+    eventually("there is another one", || {
+        let now = children(pid);
+        now.len() == 2 && !now.contains(&spare)
+    });
+    batch.give(&shell_job("a", "true"));
+    assert_eq!(batch.report()["outcome"], "exited");
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn without_its_nursery_it_ends_with_what_runs_reported_and_says_so() {
+    let (scene, word) = (Fresh::new(), marker("nursery"));
+    let mut batch = Batch::start(&["--workers", "2"]);
+    let pid = pid_of(&batch.child);
+    batch.give(&endless("a", &word, scene.path()));
+    eventually("the job runs", || scene.path().join("a").exists());
+    let nursery = nursery_of(pid);
+    kill(nursery, libc::SIGKILL);
+    assert_eq!(batch.report()["outcome"], "cancelled");
+    let (rest, said, status) = batch.end();
+    assert_eq!((rest.len(), status), (0, Some(1)));
+    assert!(said.contains("no more jobs can be started"), "{said}");
+    assert!(outlive(&word).is_empty());
+}
+
+#[test]
+fn killed_it_takes_everything_with_it_and_leaves_nothing() {
+    let (scene, word) = (Fresh::new(), marker("dispatcher"));
+    let disk = json!({"scratch": {"directory": scene.str()}});
+    let mut batch = Batch::start(&["--workers", "2"]);
+    for id in ["a", "b"] {
+        batch.give(&with(endless(id, &word, scene.path()), &disk));
+    }
+    eventually("both jobs run", || {
+        scene.path().join("a").exists() && scene.path().join("b").exists()
+    });
+    let pid = pid_of(&batch.child);
+    let all = children(pid);
+    kill(pid, libc::SIGKILL);
+    assert!(outlive(&word).is_empty());
+    eventually("its processes are gone", || {
+        all.iter()
+            .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    });
+    let left = || fs::read_dir(scene.path()).unwrap().count();
+    eventually("what the jobs had on disk is removed", || left() == 2);
+}
+
+#[test]
+fn nobody_reads_reports_any_more_so_the_jobs_are_cancelled() {
+    let (scene, word) = (Fresh::new(), marker("reader"));
+    let mut child = command(&["--workers", "1"]).spawn().unwrap();
+    let mut jobs = child.stdin.take().unwrap();
+    writeln!(jobs, "{}", endless("a", &word, scene.path())).unwrap();
+    eventually("the job runs", || scene.path().join("a").exists());
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not be written"));
+    assert!(outlive(&word).is_empty());
+    drop(jobs);
+}
+
+#[test]
+fn a_disk_that_is_full_cancels_the_jobs_and_is_told() {
+    let (scene, word) = (Fresh::new(), marker("full"));
+    let mut batch = Batch::start(&["--workers", "2", "--report", "/dev/full"]);
+    batch.give(&endless("runs", &word, scene.path()));
+    eventually("the job runs", || scene.path().join("runs").exists());
+    batch.give(&shell_job("ends", "true"));
+    let (jobs, (reports, said, status)) = (batch.jobs.take(), batch.end());
+    assert_eq!((reports.len(), status), (0, Some(3)), "{said}");
+    assert!(said.contains("No space left"), "{said}");
+    assert!(outlive(&word).is_empty());
+    drop(jobs);
+}
+
+// ---- nothing in common
+
+/// Whether the word lies anywhere in a process's memory.
+fn remembers(pid: i32, word: &str) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process is there");
+    let mut memory = fs::File::open(format!("/proc/{pid}/mem")).expect("its memory can be read");
+    for line in maps.lines() {
+        let (range, rest) = line.split_once(' ').unwrap();
+        if !rest.starts_with('r') || rest.contains("[v") {
+            continue;
+        }
+        let (from, to) = range.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        memory.seek(SeekFrom::Start(from)).unwrap();
+        let Ok(()) = memory.read_exact(&mut bytes) else {
+            continue;
+        };
+        if memchr::memmem::find(&bytes, word.as_bytes()).is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn no_process_of_a_job_has_ever_seen_another_one() {
+    let (scene, word) = (Fresh::new(), marker("memory"));
+    let secrets =
+        ["before", "beside", "behind"].map(|when| format!("secret-{when}-{}", std::process::id()));
+    let [before, beside, behind] = &secrets;
+    let told = |id: &str, secret: &str| {
+        with(
+            shell_job(id, "echo $SECRET; echo $SECRET >&2"),
+            &json!({"env": {"set": {"SECRET": secret}}}),
+        )
+    };
+    let mut batch = Batch::start(&["--workers", "2"]);
+    batch.give(&told("before", before));
+    assert_eq!(batch.report()["stdout"]["text"], format!("{before}\n"));
+    let other = marker("other");
+    batch.give(&with(
+        endless("beside", &other, scene.path()),
+        &json!({"env": {"set": {"SECRET": beside}}}),
+    ));
+    worker_of(&other);
+    batch.give(&with(
+        endless("seen", &word, scene.path()),
+        &json!({"env": {"set": {"SECRET": "seen-secret"}}}),
+    ));
+    batch.give(&told("behind", behind));
+    let (worker, init) = worker_of(&word);
+    assert!(
+        remembers(worker, "seen-secret"),
+        "the test sees what is there"
+    );
+    let dispatcher = pid_of(&batch.child);
+    assert!(remembers(dispatcher, beside), "the test sees what is there");
+    let mut looked_at = vec![worker];
+    looked_at.push(nursery_of(dispatcher));
+    // Init cannot be looked into by its own user, which is another defence.
+    looked_at.extend(support::root().then_some(init));
+    for pid in looked_at {
+        for secret in &secrets {
+            assert!(
+                !remembers(pid, secret),
+                "{pid} of {worker}, {init} knows {secret}"
+            );
+        }
+    }
+    // Descriptors: its own, and what the caller passed on.
+    let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let alone = {
+        let alone = marker("alone");
+        let mut single = support::outside::start(&endless("alone", &alone, scene.path()));
+        eventually("it runs", || scene.path().join("alone").exists());
+        let count = open(pid_of(&single));
+        kill(pid_of(&single), libc::SIGTERM);
+        single.wait().unwrap();
+        count
+    };
+    assert_eq!(open(worker), alone, "as many as without a batch");
+    kill(dispatcher, libc::SIGTERM);
+    let (rest, _, _) = batch.end();
+    assert_eq!(rest.len(), 2);
+}
+
+#[test]
+fn no_descriptor_of_the_batch_can_be_had_by_a_job() {
+    // Those that this program has been given itself are its caller's, and pass on.
+    // SAFETY: F_GETFD takes nothing.
+    let passed = |fd: &i32| unsafe { libc::fcntl(*fd, libc::F_GETFD) } & libc::FD_CLOEXEC == 0;
+    let jobs: Vec<Value> = (3..40)
+        .filter(|fd| !passed(fd))
+        .map(|fd| with(shell_job(&fd.to_string(), "true"), &json!({"fds": [fd]})))
+        .collect();
+    assert!(jobs.len() > 20);
+    let (reports, _, status) = all(&["--workers", "3"], lines(&jobs));
+    assert_eq!((reports.len(), status), (jobs.len(), Some(0)));
+    for report in reports {
+        assert_eq!(report["error"]["code"], "bad-descriptor", "{report}");
+    }
+}
+
+#[test]
+fn a_descriptor_of_the_caller_reaches_the_jobs_that_name_it() {
+    let scene = Fresh::new();
+    let file = fs::File::create(scene.path().join("all")).unwrap();
+    let number = file.as_raw_fd();
+    let mut command = command(&["--workers", "2"]);
+    // SAFETY: dup2 and fcntl are async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::dup2(number, 9) == -1 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    let mut batch = Batch::of(&mut command);
+    for i in 0..4 {
+        batch.give(&with(
+            shell_job(&i.to_string(), "echo here >&9"),
+            &json!({"fds": [9]}),
+        ));
+    }
+    let (reports, _, _) = batch.end();
+    assert_eq!(
+        reports
+            .iter()
+            .filter(|report| report["exit_code"] == 0)
+            .count(),
+        4,
+        "{reports:?}"
+    );
+    assert_eq!(
+        fs::read_to_string(scene.path().join("all")).unwrap(),
+        "here\n".repeat(4)
+    );
+}
+
+// ---- for ever
+
+/// A number of KiB in /proc/PID/status.
+fn status_of(pid: i32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{key}:")));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_jobs() {
+    let mut batch = Batch::start(&["--workers", "2"]);
+    let pid = pid_of(&batch.child);
+    eventually("its processes are there", || children(pid).len() == 2);
+    let nursery = nursery_of(pid);
+    let good = format!(
+        "{}\n",
+        shell_job("good", "head -c 20000 /dev/zero | tr '\\0' x")
+    );
+    let round = |batch: &mut Batch, count: usize| {
+        for i in 0..count {
+            batch.send(if i % 4 == 0 {
+                good.as_str()
+            } else {
+                "{\"argv\":[]}\n"
+            });
+            batch.report();
+        }
+        [pid, nursery].map(|pid| status_of(pid, "VmHWM"))
+    };
+    let before = round(&mut batch, 100);
+    let after = round(&mut batch, 900);
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after <= before + 256, "{before} KiB, then {after} KiB");
+    }
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert!(open < 16, "{open} descriptors");
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn a_process_that_cannot_be_made_is_waited_for_or_reported() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        skip("strace", "there is no strace to fail system calls with");
+        return;
+    }
+    let jobs = lines(&[
+        shell_job("a", "sleep 0.3"),
+        shell_job("b", "true"),
+        shell_job("c", "true"),
+    ]);
+    // The first call of every process works: the dispatcher's for the nursery, and a worker's for its container.
+    for (faults, expected) in [
+        ("2", ["exited", "exited", "exited"]),
+        ("2+", ["exited", "setup-failed", "setup-failed"]),
+    ] {
+        let inject = format!("inject=clone3:error=EAGAIN:when={faults}");
+        let mut command = Command::new("strace");
+        command
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=clone3",
+                "-e",
+                &inject,
+            ])
+            .arg(stdbox())
+            .args(["batch", "--workers", "2"]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut batch = Batch::of(&mut command);
+        batch.send(&jobs);
+        let (mut reports, said, status) = batch.end();
+        reports.sort_by_key(|report| report["line"].as_u64());
+        let seen: Vec<_> = reports
+            .iter()
+            .map(|report| report["outcome"].as_str().unwrap())
+            .collect();
+        assert_eq!(seen, expected, "{said} {reports:?}");
+        assert_eq!(status, Some(0));
+        for report in reports.iter().filter(|report| !report["error"].is_null()) {
+            let error = &report["error"];
+            assert_eq!(
+                (&error["code"], &error["errno_name"]),
+                (&json!("out-of-memory"), &json!("EAGAIN"))
+            );
+        }
+    }
+}
