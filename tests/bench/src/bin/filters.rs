@@ -127,6 +127,7 @@ fn make(job: &str) -> Result<Option<Filter>, Box<dyn Error>> {
             ..Caller::default()
         },
         kernel: Some("6.18.0".to_owned()),
+        devices: Some(true),
         ..HostFacts::default()
     };
     loop {

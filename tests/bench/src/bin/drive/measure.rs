@@ -1,15 +1,22 @@
 //! Runs the launchers by turns.
 
 use std::io;
-use std::time::Duration;
 
-use crate::launchers::Launcher;
+use stdbox_bench::launchers::{NAMES, Places};
+use stdbox_bench::order::Order;
 
-/// The times of one launcher; the same index is the same round for all of them.
+use crate::Launcher;
+
+const PROGRAM: [&str; 1] = ["/bin/true"];
+/// Long enough to look at the launcher, which is waiting then.
+const SLOW_PROGRAM: [&str; 2] = ["/bin/sleep", "0.5"];
+
+/// The times of one launcher in seconds; the same index is the same round for all of them.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) name: &'static str,
-    pub(crate) times: Vec<Duration>,
+    pub(crate) times: Vec<f64>,
+    pub(crate) peak_kib: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -24,73 +31,56 @@ pub(crate) struct Measured {
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-pub(crate) fn by_turns(launchers: Vec<Launcher>, runs: usize) -> io::Result<Measured> {
+pub(crate) fn by_turns(
+    names: impl Iterator<Item = &'static str>,
+    places: &Places,
+    runs: usize,
+) -> io::Result<Measured> {
     let mut measured = Measured::default();
     let mut working: Vec<(Launcher, Series)> = Vec::new();
-    for mut launcher in launchers {
-        let name = launcher.name;
-        match launcher.try_once() {
-            Ok(()) => working.push((
-                launcher,
-                Series {
-                    name,
-                    times: Vec::with_capacity(runs),
-                },
-            )),
-            Err(why) => measured.left_out.push(LeftOut { name, why }),
+    for name in names {
+        let launcher = Launcher::new(name, places, &PROGRAM)?;
+        if let Err(why) = launcher.try_once() {
+            measured.left_out.push(LeftOut { name, why });
+            continue;
         }
+        let peak_kib = Launcher::new(name, places, &SLOW_PROGRAM)?.peak_kib()?;
+        let times = Vec::with_capacity(runs);
+        working.push((
+            launcher,
+            Series {
+                name,
+                times,
+                peak_kib,
+            },
+        ));
     }
 
-    let mut order = Order::new();
+    let mut order = Order::default();
     for round in 0..runs {
         order.shuffle(&mut working);
-        let mut broken = None;
+        let mut broken = Vec::new();
         for (launcher, series) in &mut working {
             let (time, status) = launcher.time_once()?;
             series.times.push(time);
             if !status.success() {
+                let name = launcher.name;
                 let why = format!(
                     "{status} in round {} of {runs}, after working before",
                     round + 1
                 );
-                broken = Some(LeftOut {
-                    name: launcher.name,
-                    why,
-                });
+                broken.push(LeftOut { name, why });
             }
         }
         // A launcher that fails now and then has no meaningful time, so all of its times go.
-        if let Some(left_out) = broken {
+        for left_out in broken {
             working.retain(|(launcher, _)| launcher.name != left_out.name);
             measured.left_out.push(left_out);
         }
     }
 
     measured.series = working.into_iter().map(|(_, series)| series).collect();
+    let place = |series: &Series| NAMES.iter().position(|name| *name == series.name);
+    measured.series.sort_by_key(place);
     Ok(measured)
-}
-
-/// A new order for each round: the kernel tears a network namespace down in the background, so in a fixed order
-/// each launcher would pay for the one before it, and always for the same one.
-#[derive(Debug)]
-struct Order(u64);
-
-impl Order {
-    /// Always the same orders, so that two measurements differ in nothing that could be avoided.
-    fn new() -> Order {
-        Order(0x9e37_79b9_7f4a_7c15)
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % end
-    }
 }
