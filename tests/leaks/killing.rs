@@ -30,6 +30,9 @@ impl Random {
     }
 }
 
+/// How often somebody is struck until it was in time.
+const TRIES: usize = 5;
+
 /// How long a job takes, and its parts.
 #[derive(Clone, Copy)]
 struct Times {
@@ -38,6 +41,26 @@ struct Times {
     set_up: Duration,
     /// From the target's end.
     taken_down: Duration,
+}
+
+impl Times {
+    /// Anywhere, in the set-up, or while it is taken down.
+    fn moment(&self, part: usize, random: &mut Random) -> Duration {
+        match part {
+            0 => random.between(Duration::ZERO, self.whole),
+            1 => random.between(Duration::ZERO, self.set_up),
+            _ => random.between(self.taken_down, self.whole),
+        }
+    }
+
+    fn shorter(self) -> Self {
+        let shorter = |time: Duration| time - time / 8;
+        Self {
+            whole: shorter(self.whole),
+            set_up: shorter(self.set_up),
+            taken_down: shorter(self.taken_down),
+        }
+    }
 }
 
 fn measure(shape: &Shape, tries: usize) -> Times {
@@ -59,6 +82,23 @@ fn measure(shape: &Shape, tries: usize) -> Times {
     all[tries / 2]
 }
 
+/// Kills it after a while; says whether it had not ended by itself.
+fn strike(shape: &Shape, delay: Duration) -> bool {
+    let begun = Instant::now();
+    let mut child = shape.begin();
+    while begun.elapsed() < delay {
+        let left = delay.saturating_sub(begun.elapsed());
+        if left > Duration::from_micros(300) {
+            std::thread::sleep(left - Duration::from_micros(200));
+        }
+    }
+    child
+        .kill()
+        .expect("a child can be killed until it is waited for");
+    let status = child.wait().expect("it is a child");
+    status.signal() == Some(libc::SIGKILL)
+}
+
 /// Says where the blows fell.
 pub fn run(shapes: &Shapes, size: Size) -> String {
     let mut random = Random::new(size.seed);
@@ -76,38 +116,28 @@ pub fn run(shapes: &Shapes, size: Size) -> String {
     }
     let (mut hit, mut late) = ([0, 0, 0], 0);
     for (n, shape) in struck.iter().enumerate() {
-        let part_times = times[shape.name];
-        let part = random.next() as usize % 3;
-        let delay = match part {
-            0 => random.between(Duration::ZERO, part_times.whole),
-            1 => random.between(Duration::ZERO, part_times.set_up),
-            _ => random.between(part_times.taken_down, part_times.whole),
-        };
-        let begun = Instant::now();
-        let mut child = shape.begin();
-        while begun.elapsed() < delay {
-            let left = delay.saturating_sub(begun.elapsed());
-            if left > Duration::from_micros(300) {
-                std::thread::sleep(left - Duration::from_micros(200));
+        let part = n % 3;
+        for _ in 0..TRIES {
+            let delay = times[shape.name].moment(part, &mut random);
+            let in_time = strike(shape, delay);
+            nobody_is_left(&format!(
+                "killed number {n}, {}, after {delay:?}, --seed {}",
+                shape.name, size.seed
+            ));
+            if in_time {
+                hit[part] += 1;
+                break;
+            }
+            late += 1;
+            // The machine had more to do when it was measured.
+            if let Some(times) = times.get_mut(shape.name) {
+                *times = times.shorter();
             }
         }
-        child
-            .kill()
-            .expect("a child can be killed until it is waited for");
-        let status = child.wait().expect("it is a child");
-        if status.signal() == Some(libc::SIGKILL) {
-            hit[part] += 1;
-        } else {
-            late += 1;
-        }
-        nobody_is_left(&format!(
-            "killed number {n}, {}, after {delay:?}, --seed {}",
-            shape.name, size.seed
-        ));
     }
     let count: usize = hit.iter().sum();
     assert!(
-        count * 2 >= size.killed,
+        count * 2 >= size.killed && hit.iter().take(size.killed).all(|count| *count > 0),
         "most must be killed in time: {hit:?}, {late} too late"
     );
     let mut again: BTreeSet<_> = times.into_keys().collect();

@@ -101,9 +101,9 @@ fn temporary_directory_is_empty_private_and_sticky() {
 
 #[test]
 fn temporary_directory_when_named_has_its_mode() {
-    let at = format!("/tmp/stdbox-test-named-{}", std::process::id());
-    std::fs::create_dir(&at).unwrap();
-    std::fs::write(format!("{at}/f"), "host").unwrap();
+    let scene = Fresh::below("/tmp");
+    let at = scene.str();
+    scene.file("f", "host");
     for mode in MODES {
         for root in ROOTS {
             let script = format!(
@@ -124,7 +124,6 @@ fn temporary_directory_when_named_has_its_mode() {
             );
         }
     }
-    std::fs::remove_dir_all(&at).unwrap();
 }
 
 /// One way in which /run/shm can be on a host, and what the job sees.

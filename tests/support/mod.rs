@@ -6,11 +6,12 @@ pub mod places;
 pub mod talk;
 
 use serde_json::Value;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The binary under test; `STDBOX_BIN` names another than cargo's, such as a copy that an ordinary user can reach.
 pub fn stdbox() -> PathBuf {
@@ -224,13 +225,16 @@ pub struct Fresh(PathBuf);
 
 impl Fresh {
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!(
-            "/var/tmp/stdbox-test-{}-{number}",
-            std::process::id()
-        ));
-        std::fs::create_dir(&path).expect("a fresh directory can be made");
+        Self::below("/var/tmp")
+    }
+
+    /// The name is nobody's yet, whoever else has this pid in another pid namespace, or was killed before it could clear up.
+    pub fn below(place: &str) -> Self {
+        let path = nix::unistd::mkdtemp(&Path::new(place).join("stdbox-test-XXXXXX"))
+            .expect("a fresh directory can be made");
+        // Other users look into it as well.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755))
+            .expect("its mode can be changed");
         Self(path)
     }
 
