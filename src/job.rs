@@ -370,6 +370,19 @@ impl Job {
         )
     }
 
+    /// What was given in the job itself, for its standard input and for files in the container.
+    pub fn contents(&self) -> impl Iterator<Item = &Contents> {
+        let input = match &self.stdin {
+            Input::Bytes(bytes) => Some(bytes),
+            _ => None,
+        };
+        let files = self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::File { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        input.into_iter().chain(files)
+    }
+
     /// Checks and completes a job.
     ///
     /// # Errors

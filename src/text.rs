@@ -6,6 +6,7 @@
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::borrow::Borrow;
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -77,8 +78,29 @@ impl Serialize for Text {
     }
 }
 
-/// What may be large, and is held in one place: the job, the plan and whoever writes it have it together.
-pub type Contents = Rc<Vec<u8>>;
+/// What may be large, and is held in one place: the job, the plan and whoever writes it have it together, until one of them
+/// forgets it for all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Contents(Rc<RefCell<Vec<u8>>>);
+
+impl Contents {
+    /// The bytes, as long as they are looked at.
+    #[must_use]
+    pub fn get(&self) -> Ref<'_, Vec<u8>> {
+        RefCell::borrow(&self.0)
+    }
+
+    /// Gives the memory back.
+    pub fn forget(&self) {
+        self.0.take();
+    }
+}
+
+impl From<Vec<u8>> for Contents {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Rc::new(RefCell::new(bytes)))
+    }
+}
 
 /// Bytes written in base64 (RFC 4648 section 4, with padding).
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -490,7 +490,7 @@ fn depth_and_size_are_bounded() {
         text
     };
     let largest = Job::from_slice(&sized(16 << 20), Channels::default()).unwrap();
-    assert!(matches!(largest.stdin, Input::Bytes(bytes) if bytes.len() > 16_000_000));
+    assert!(matches!(largest.stdin, Input::Bytes(bytes) if bytes.get().len() > 16_000_000));
     assert_eq!(
         refused(&sized((16 << 20) + 1), Channels::default()).code,
         Code::TooLarge

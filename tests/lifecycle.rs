@@ -173,6 +173,46 @@ fn cancelled(arguments: &[&str], grace_ms: u64, options: &[&str]) -> (Run, Durat
     (finish(child), asked.elapsed())
 }
 
+/// What a process has in memory, in KiB.
+fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_was_large_is_given_back_when_the_target_runs() {
+    let held = |bytes: usize| {
+        let word = marker("large");
+        let script = format!("[ $(wc -c) = {bytes} ] && wc -c < /tmp/f; exec sleep 1000 # {word}");
+        let text = "x".repeat(bytes);
+        let child = start(&json!({
+            "argv": ["/bin/sh", "-c", script], "cwd": "/", "stdin": { "text": text },
+            "mounts": [{ "type": "file", "target": "/tmp/f", "text": text }],
+        }));
+        let stdbox = pid_of(&child);
+        let mut init = 0;
+        eventually("the target runs", || {
+            init = children(stdbox).first().copied().unwrap_or(0);
+            let below = children(init);
+            below.first().is_some_and(|target| {
+                fs::read(format!("/proc/{target}/comm")).is_ok_and(|name| name == b"sleep\n")
+            })
+        });
+        let all = [resident(stdbox), resident(init)];
+        kill(stdbox, libc::SIGTERM);
+        let run = finish(child);
+        assert_eq!(run.report["outcome"], "cancelled", "{run}");
+        assert_eq!(run.stdout(), format!("{bytes}\n"), "{run}");
+        all
+    };
+    let (little, much) = (held(1), held(7 << 20));
+    for (little, much) in little.into_iter().zip(much) {
+        assert!(much < little + 1024, "{little} KiB and {much} KiB");
+    }
+}
+
 #[test]
 fn grace_lets_the_target_end_by_itself() {
     let (seen, took) = cancelled(&["trap-term", "7"], 50_000, &[]);

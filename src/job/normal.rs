@@ -53,16 +53,18 @@ impl Job {
             stdin: Some(match &self.stdin {
                 Input::Null => WordOr::Word(spec::InputWord::Null),
                 Input::Fd(0) => WordOr::Word(spec::InputWord::Inherit),
-                Input::Bytes(bytes) => WordOr::Object(match String::from_utf8(bytes.to_vec()) {
-                    Ok(text) => spec::InputObject {
-                        text: Some(text),
-                        ..Default::default()
-                    },
-                    Err(error) => spec::InputObject {
-                        base64: Some(crate::text::Base64(error.into_bytes())),
-                        ..Default::default()
-                    },
-                }),
+                Input::Bytes(bytes) => {
+                    WordOr::Object(match String::from_utf8(bytes.get().to_vec()) {
+                        Ok(text) => spec::InputObject {
+                            text: Some(text),
+                            ..Default::default()
+                        },
+                        Err(error) => spec::InputObject {
+                            base64: Some(crate::text::Base64(error.into_bytes())),
+                            ..Default::default()
+                        },
+                    })
+                }
                 Input::File(path) => WordOr::Object(spec::InputObject {
                     file: Some(Text::from(path.as_c_str())),
                     ..Default::default()
@@ -208,7 +210,7 @@ fn normal_mount(mount: &Mount) -> spec::MountSpec {
                 mode: octal(*mode),
                 ..of(MountType::File)
             };
-            match String::from_utf8(bytes.to_vec()) {
+            match String::from_utf8(bytes.get().to_vec()) {
                 Ok(text) => spec::MountSpec {
                     text: Some(text),
                     ..spec

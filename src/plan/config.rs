@@ -67,7 +67,7 @@ pub(super) fn configuration(b: &mut Builder<'_>) -> Option<AbsPath> {
     let mut etc = None;
     for (path, text) in generated(b.job) {
         let path = AbsPath::fixed(path);
-        let bytes = Contents::new(text.into_bytes());
+        let bytes = Contents::from(text.into_bytes());
         if let Some(at) = b.writable(&path) {
             b.prepare(Step::Write {
                 at,

@@ -3,7 +3,7 @@
 use super::{At, Attributes, Base, IdMaps, IfAbsent, Kept, Leaf, MapWriter, Placed, Plan, Step};
 use crate::cgroup::Controllers;
 use crate::job::Rlimit;
-use crate::text::{Contents, Text};
+use crate::text::Text;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use std::ffi::{CStr, CString};
@@ -261,7 +261,7 @@ impl Serialize for Placed {
             Step::Write { at, bytes, mode } => {
                 map.serialize_entry("at", at)?;
                 map.serialize_entry("mode", &octal(*mode))?;
-                map.serialize_entry("holds", &Text(Contents::as_ref(bytes).clone()))?;
+                map.serialize_entry("holds", &Text(bytes.get().to_vec()))?;
             }
             Step::Copy { from, at, mode, .. } => {
                 map.serialize_entry("source", from)?;

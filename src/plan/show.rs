@@ -141,7 +141,7 @@ impl fmt::Display for Step {
                 write!(f, "{at} -> {}", to.to_string_lossy().escape_debug())
             }
             Self::Write { at, bytes, mode } => {
-                write!(f, "{at} {mode:04o} {} bytes", bytes.len())
+                write!(f, "{at} {mode:04o} {} bytes", bytes.get().len())
             }
             Self::Copy { from, at, mode, .. } => write!(f, "{from} -> {at} {mode:04o}"),
             Self::EnterRoot { slot, .. } => write!(f, "#{}", slot.0),

@@ -140,7 +140,7 @@ fn generated(step: &Step) -> Option<(Place, State)> {
                 },
             )
         }
-        Step::Write { at, bytes, mode } => (at, file(*mode, bytes.len() as u64, WRITTEN_AT)),
+        Step::Write { at, bytes, mode } => (at, file(*mode, bytes.get().len() as u64, WRITTEN_AT)),
         Step::Copy {
             at,
             mode,

@@ -21,7 +21,7 @@ use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
 use stdbox::plan::{IdMaps, MapWriter, Meter, Namespace, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
-use stdbox::text::Text;
+use stdbox::text::{Contents, Text};
 use stdbox::wire::{self, Failure, Record, Rusage};
 
 /// How long init has for ending the rest and saying what was used, before it is killed itself.
@@ -310,6 +310,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         stdin: source,
         strict: job.strict,
+        large: job.contents().cloned().collect(),
         reopen,
         tables: match plan.meter {
             Some(_) => Tables::new(),
@@ -455,7 +456,7 @@ impl Running<'_> {
             }
         }
         if feed {
-            self.write_feed();
+            self.write_feed(job);
         }
         if let Some(dialogue) = &mut self.dialogue {
             let turned = dialogue.turn([gate, events, control]);
@@ -609,10 +610,11 @@ impl Running<'_> {
         let _ended = process::signal_child(self.init, self.pidfd.as_raw_fd(), signal);
     }
 
-    fn write_feed(&mut self) {
+    fn write_feed(&mut self, job: &Job) {
         let Some((to, bytes, done)) = &mut self.feed else {
             return;
         };
+        let bytes = bytes.get();
         let rest = bytes.get(*done..).unwrap_or(b"");
         match fd::write(to.as_raw_fd(), rest) {
             Ok(count) => *done += count,
@@ -621,7 +623,16 @@ impl Running<'_> {
             Err(_) => *done = bytes.len(),
         }
         if *done == bytes.len() {
+            drop(bytes);
             self.feed = None;
+            self.forget_contents(job);
+        }
+    }
+
+    /// Gives back what may be large, when there will be no other attempt.
+    fn forget_contents(&self, job: &Job) {
+        if self.ready_ns.is_some() && self.feed.is_none() {
+            job.contents().for_each(Contents::forget);
         }
     }
 
@@ -638,7 +649,10 @@ impl Running<'_> {
             }
         }
         match Record::decode(&bytes) {
-            Record::Ready { at_ns } => self.ready_ns = Some(at_ns),
+            Record::Ready { at_ns } => {
+                self.ready_ns = Some(at_ns);
+                self.forget_contents(job);
+            }
             Record::Failed(failure) => self.failed = Some(failure),
             Record::Skipped(failure) => self.skipped.push(failure),
             Record::CpuTime { used_ns } => {

@@ -3,7 +3,7 @@
 
 use super::meter::Meter;
 use super::{Image, fail, say};
-use crate::sys::{fd, process};
+use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use stdbox::capability::Capabilities;
@@ -34,6 +34,11 @@ pub(super) fn run(image: &Image, target: i32, kept: Kept, mut meter: Option<Mete
         first = keep + 1;
     }
     let _unsupported = fd::close_range(first, u32::MAX);
+    // The target has a memory of its own now, so this one is nobody else's.
+    alloc::disarm();
+    for contents in &image.large {
+        contents.forget();
+    }
     // Where there is but one id, and no view of the control groups for the target, it has none already.
     if process::limit_capabilities(Capabilities::default()).is_err() {
         process::exit(1);

@@ -27,6 +27,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use stdbox::capability::Capabilities;
 use stdbox::plan::{IdMaps, MapWriter, Namespace, Plan, Written};
+use stdbox::text::Contents;
 use stdbox::wire::{Call, Failure, Phase, Record};
 
 /// What the parent prepared beside the plan.
@@ -50,6 +51,12 @@ pub(crate) struct Image {
     pub(crate) was_protected: bool,
     /// Whether what can be done only in part fails.
     pub(crate) strict: bool,
+    /// What may be large, and is of no more use when the target runs.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "made by the parent; init gives back what it refers to"
+    )]
+    pub(crate) large: Vec<Contents>,
     /// Kept descriptors and streams that are directories: which, the path they had, and how they were open.
     #[expect(
         clippy::disallowed_types,

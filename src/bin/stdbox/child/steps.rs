@@ -247,7 +247,7 @@ fn step(step: &Step, slots: &mut Slots, dated: bool) -> Result<Option<Fault>, Fa
         }
         Step::Write { at, bytes, mode } => {
             let file = create(slots, at, *mode)?;
-            fd::write_all(file, bytes).map_err(by(Call::Write))?;
+            fd::write_all(file, &bytes.get()).map_err(by(Call::Write))?;
             date(file, dated.then_some(WRITTEN_AT))?;
             fd::close(file);
         }

@@ -103,6 +103,11 @@ pub(crate) fn arm() {
     }
 }
 
+/// The heap may be used again: there is one thread, and no other process shares its memory.
+pub(crate) fn disarm() {
+    HEAP.armed.store(false, Ordering::Relaxed);
+}
+
 impl Heap {
     fn tripwire(&self) {
         if cfg!(debug_assertions) && self.armed.load(Ordering::Relaxed) {
