@@ -12,9 +12,9 @@
 
 #[path = "cases/host.rs"]
 mod host;
-/// With it, this program compares as the product does.
+/// With it, this program compares and copies as the product does.
 #[path = "../src/bin/stdbox/sys/memory.rs"]
-#[expect(unsafe_code, reason = "a function of the C library")]
+#[expect(unsafe_code, reason = "functions of the C library")]
 mod memory;
 #[path = "cases/view.rs"]
 mod view;
@@ -518,6 +518,33 @@ proptest! {
         let by_bytes = left.iter().cmp(right);
         prop_assert_eq!(left.cmp(right), by_bytes);
         prop_assert_eq!(left == right, by_bytes.is_eq());
+    }
+}
+
+/// Every length up to several steps, from every place to every other, also where they overlap.
+#[test]
+fn memory_is_copied_byte_by_byte_and_nothing_beside_it() {
+    const ROOM: usize = 24;
+    for length in 0..=100 {
+        let before: Vec<u8> = (1..=u8::MAX).cycle().take(length + ROOM).collect();
+        for (from, to) in (0..=ROOM).flat_map(|from| (0..=ROOM).map(move |to| (from, to))) {
+            let moved = |at: usize| {
+                let is_copied = (to..to + length).contains(&at);
+                before[if is_copied { at - to + from } else { at }]
+            };
+            let mut within = before.clone();
+            within.copy_within(from..from + length, to);
+            let mut beside = before.clone();
+            beside[to..to + length].copy_from_slice(&before[from..from + length]);
+            for at in 0..before.len() {
+                let bytes = (within[at], beside[at]);
+                assert_eq!(
+                    bytes,
+                    (moved(at), moved(at)),
+                    "byte {at}: {length} bytes from {from} to {to}"
+                );
+            }
+        }
     }
 }
 
