@@ -142,6 +142,8 @@ numbered! {
         PrCtl = "prctl",
         /// capset(2)
         CapSet = "capset",
+        /// setpgid(2)
+        SetPGid = "setpgid",
         /// setsid(2)
         SetSid = "setsid",
         /// keyctl(2)

@@ -168,6 +168,7 @@ pub const NAMES: &[(&str, c_long)] = &[
     ("sendfile", libc::SYS_sendfile),
     ("prctl", libc::SYS_prctl),
     ("capset", libc::SYS_capset),
+    ("setpgid", libc::SYS_setpgid),
     ("setsid", libc::SYS_setsid),
     ("seccomp", libc::SYS_seccomp),
     ("dup3", libc::SYS_dup3),
@@ -301,7 +302,8 @@ fn call_refused_is_named_by_the_report() {
         ("umount2", libc::SYS_umount2, "mounts"),
         ("capset", libc::SYS_capset, "seccomp"),
         ("seccomp", libc::SYS_seccomp, "seccomp"),
-        ("setsid", libc::SYS_setsid, "namespaces"),
+        ("setpgid", libc::SYS_setpgid, "namespaces"),
+        ("setsid", libc::SYS_setsid, "exec"),
         ("close_range", 436, "exec"),
         ("prlimit", libc::SYS_prlimit64, "limits"),
     ] {

@@ -115,8 +115,9 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         fd::close(parents_gate);
     }
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
-    // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on.
-    process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))?;
+    // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on. A session is the target's
+    // alone: the kernel schedules each by itself, and takes some 10 us to make that possible (sched(7), autogroup).
+    process::new_process_group().map_err(fault(Phase::Bind, 0, Call::SetPGid))?;
     if matches!(plan.id_maps.writer, MapWriter::Itself) {
         write_id_maps(&plan.id_maps)?;
     } else {

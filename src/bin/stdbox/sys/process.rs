@@ -440,6 +440,13 @@ fn set_capabilities(
 }
 
 /// # References
+/// setpgid(2)
+pub(crate) fn new_process_group() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setpgid(0, 0) }.into()).map(drop)
+}
+
+/// # References
 /// setsid(2)
 pub(crate) fn new_session() -> Result<(), Errno> {
     // SAFETY: no memory is passed.
