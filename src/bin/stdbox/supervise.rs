@@ -112,6 +112,9 @@ struct Running<'a> {
     meter: Option<(Meter, u64)>,
     pidfd: OwnedFd,
     records: Option<OwnedFd>,
+    /// Whether each is wanted at once. Otherwise they are read when init has said its last, or stdbox is told to stop: to be woken for
+    /// nothing takes as long as a dozen system calls, and may move this process to another processor.
+    at_once: bool,
     /// Where the file systems that hold the job's writes come from.
     handover: Option<OwnedFd>,
     feed: Option<Feed>,
@@ -345,6 +348,13 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
             .map(|meter| (meter, 0)),
         pidfd: fd::owned(pidfd),
         records: Some(reader),
+        at_once: job.limits.wall_time_ms.is_some()
+            || job.limits.output_bytes.is_some()
+            || job.contents().next().is_some()
+            || plan.meter.is_some()
+            || plan.sync.is_some()
+            || leaf.is_some()
+            || fifo,
         handover: handover.map(|(own, _)| own),
         feed,
         stdout: stdout.map(Capture::new),
@@ -409,7 +419,8 @@ impl Running<'_> {
             gate,
             events,
             control,
-            wait(self.records.as_ref(), POLLIN),
+            // That all writers are gone is always told.
+            wait(self.records.as_ref(), if self.at_once { POLLIN } else { 0 }),
             wait(Some(stop_signals), POLLIN),
             wait(self.feed.as_ref().map(|(to, ..)| to), POLLOUT),
             pollfd {
@@ -469,11 +480,12 @@ impl Running<'_> {
             }
         }
         if records {
-            self.read_record(job);
+            self.read_records(job);
         }
         if signals {
             // Its content is of no interest, but it must be taken out.
             let _taken = fd::read(stop_signals.as_raw_fd(), buffer);
+            self.catch_up(job);
             self.cancel(job);
         }
         // Output may be read before the record that the target runs.
@@ -636,19 +648,36 @@ impl Running<'_> {
         }
     }
 
-    fn read_record(&mut self, job: &Job) {
-        let Some(records) = &self.records else { return };
-        let mut bytes = [0; wire::SIZE];
-        match fd::read(records.as_raw_fd(), &mut bytes) {
-            Ok(wire::SIZE) => {}
-            Ok(0) => return self.records = None,
-            Err(Errno::EINTR | Errno::EAGAIN) => return,
-            Ok(_) | Err(_) => {
-                self.garbled = true;
-                return self.records = None;
-            }
+    /// Reads the records that are there already.
+    fn catch_up(&mut self, job: &Job) {
+        let waiting = |records: &OwnedFd| fd::waiting(records.as_raw_fd()).is_ok_and(|n| n > 0);
+        while self.records.as_ref().is_some_and(waiting) {
+            self.read_records(job);
         }
-        match Record::decode(&bytes) {
+    }
+
+    fn read_records(&mut self, job: &Job) {
+        let Some(records) = &self.records else { return };
+        // As many as there are of most jobs.
+        let mut bytes = [0; 2 * wire::SIZE];
+        let read = match fd::read(records.as_raw_fd(), &mut bytes) {
+            Ok(0) => return self.records = None,
+            Ok(count) => bytes.get(..count).unwrap_or(&bytes),
+            Err(Errno::EINTR | Errno::EAGAIN) => return,
+            Err(_) => b"?",
+        };
+        let (records, rest) = read.as_chunks::<{ wire::SIZE }>();
+        for record in records {
+            self.take_record(record, job);
+        }
+        if !rest.is_empty() {
+            self.garbled = true;
+            self.records = None;
+        }
+    }
+
+    fn take_record(&mut self, bytes: &[u8; wire::SIZE], job: &Job) {
+        match Record::decode(bytes) {
             Record::Ready { at_ns } => {
                 self.ready_ns = Some(at_ns);
                 self.forget_contents(job);

@@ -89,6 +89,9 @@ fn reap(image: &Image, target: i32, kept: Kept, meter: &mut Option<Meter<'_>>) {
                 if kept.gate >= 0 {
                     // However this ends, there is nothing left to wait for.
                     let _go = fd::read(kept.gate, &mut [0]);
+                } else {
+                    // The parent need not wait until this process is taken down.
+                    fd::close(image.records);
                 }
                 process::exit(0);
             }
