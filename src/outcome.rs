@@ -48,9 +48,9 @@ pub enum Verdict {
     /// stdbox was told to stop.
     Cancelled,
     /// The container could not be made, or the command not executed.
-    SetupFailed(Box<Problem>),
+    SetupFailed(Problem),
     /// The job is wrong.
-    InvalidJob(Box<Problem>),
+    InvalidJob(Problem),
     /// The job is right, and nothing was run.
     Valid(Box<Spec>),
     /// This would be done.
@@ -163,8 +163,8 @@ impl Outcome {
             }
         }
         Self::before(match problem.stage {
-            Stage::Parse | Stage::Validate => Verdict::InvalidJob(Box::new(problem)),
-            _ => Verdict::SetupFailed(Box::new(problem)),
+            Stage::Parse | Stage::Validate => Verdict::InvalidJob(problem),
+            _ => Verdict::SetupFailed(problem),
         })
     }
 

@@ -387,12 +387,12 @@ pub enum NoPlan {
     /// These must be answered first.
     Ask(Vec<Question>),
     /// The job cannot be run here.
-    Refused(Box<Problem>),
+    Refused(Problem),
 }
 
 impl From<Problem> for NoPlan {
     fn from(problem: Problem) -> Self {
-        Self::Refused(Box::new(problem))
+        Self::Refused(problem)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::text::Text;
 use serde::Serialize;
+use std::ops::{Deref, DerefMut};
 
 macro_rules! kebab {
     ($(#[$outer:meta])* $name:ident { $($(#[$meta:meta])* $variant:ident = $text:literal,)* }) => {
@@ -194,9 +195,28 @@ kebab! {
     }
 }
 
-/// The `error` object of a report.
+/// The `error` object of a report. It is one pointer, since everything that can go wrong is handed through every function.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Details>);
+
+impl Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// What a [`Problem`] says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Details {
     /// Which of the known things went wrong.
     pub code: Code,
     /// Where in the work.
@@ -221,7 +241,7 @@ impl Problem {
     /// A problem with nothing but its code, stage and sentence.
     #[must_use]
     pub fn new(code: Code, stage: Stage, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             code,
             stage,
             operation: None,
@@ -231,16 +251,15 @@ impl Problem {
             message: message.into(),
             hint: None,
             at: None,
-        }
+        }))
     }
 
     /// A problem of the job itself, at a field.
     #[must_use]
     pub fn at(code: Code, at: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            at: Some(at.into()),
-            ..Self::new(code, Stage::Validate, message)
-        }
+        let mut problem = Self::new(code, Stage::Validate, message);
+        problem.at = Some(at.into());
+        problem
     }
 
     /// Adds what to change.

@@ -107,8 +107,8 @@ impl<'a> Report<'a> {
             Verdict::Signaled(_) => ("signaled", None, None),
             Verdict::LimitExceeded(limit) => ("limit-exceeded", Some(limit.as_str()), None),
             Verdict::Cancelled => ("cancelled", None, None),
-            Verdict::SetupFailed(problem) => ("setup-failed", None, Some(&**problem)),
-            Verdict::InvalidJob(problem) => ("invalid-job", None, Some(&**problem)),
+            Verdict::SetupFailed(problem) => ("setup-failed", None, Some(problem)),
+            Verdict::InvalidJob(problem) => ("invalid-job", None, Some(problem)),
             Verdict::Valid(_) => ("valid", None, None),
             Verdict::Planned(_) => ("planned", None, None),
         };

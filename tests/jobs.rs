@@ -63,6 +63,7 @@ fn null_is_refused_with_the_hint_to_leave_the_field_out() {
         assert!(
             problem
                 .hint
+                .as_ref()
                 .is_some_and(|hint| hint.contains("Leave the field out")),
             "{text}"
         );
@@ -83,7 +84,10 @@ fn number_that_is_written_as_a_decimal_is_refused_with_a_hint() {
         );
         assert!(problem.message.contains("a whole number"), "{problem:?}");
         assert!(
-            problem.hint.is_some_and(|hint| hint.contains("exponent")),
+            problem
+                .hint
+                .as_ref()
+                .is_some_and(|hint| hint.contains("exponent")),
             "{text}"
         );
     }
@@ -124,7 +128,7 @@ fn word_or_field_that_is_unknown_is_refused_with_a_suggestion() {
             "full-access",
         ),
     ] {
-        let hint = refused(text.as_bytes(), Channels::default()).hint;
+        let hint = refused(text.as_bytes(), Channels::default()).hint.clone();
         assert_eq!(
             hint,
             Some(format!("Did you mean {suggestion:?}?")),

@@ -290,7 +290,7 @@ fn every_object_of_the_schema_has_the_parsers_fields() {
         let text = job.replace('@', r#"{"qqqqqqqqqqqqqqqqqqqqqqqq":1}"#);
         let problem = Job::from_slice(text.as_bytes(), Channels::default()).unwrap_err();
         assert_eq!(problem.code, Code::UnknownField, "{text}: {problem:?}");
-        let hint = problem.hint.unwrap_or_default();
+        let hint = problem.hint.as_deref().unwrap_or_default();
         let known: BTreeSet<String> = hint
             .split('"')
             .skip(1)
@@ -617,17 +617,21 @@ fn reports() -> Vec<Outcome> {
         ran(Verdict::LimitExceeded(Limit::WallTime), 9),
         ran(Verdict::Cancelled, 9),
         Outcome::before(Verdict::Cancelled),
-        Outcome::before(Verdict::InvalidJob(Box::new(problem))),
+        Outcome::before(Verdict::InvalidJob(problem)),
         Outcome::before(Verdict::Valid(Box::new(job.normalised()))),
     ];
     for &stage in Stage::ALL {
-        all.push(Outcome::before(Verdict::SetupFailed(Box::new(
-            Problem::new(Code::Internal, stage, "A sentence."),
+        all.push(Outcome::before(Verdict::SetupFailed(Problem::new(
+            Code::Internal,
+            stage,
+            "A sentence.",
         ))));
     }
     for &code in Code::ALL {
-        all.push(Outcome::before(Verdict::SetupFailed(Box::new(
-            Problem::new(code, Stage::Mounts, "A sentence."),
+        all.push(Outcome::before(Verdict::SetupFailed(Problem::new(
+            code,
+            Stage::Mounts,
+            "A sentence.",
         ))));
     }
     all

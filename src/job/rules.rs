@@ -599,9 +599,9 @@ pub(super) fn fds(list: Vec<u32>, taken: Taken) -> Checked<Vec<i32>> {
                 "0, 1 and 2 have fields of their own: stdin, stdout, stderr.",
             ));
         }
-        own(fd, &at, taken).map_err(|problem| Problem {
-            code: Code::BadDescriptor,
-            ..problem
+        own(fd, &at, taken).map_err(|mut problem| {
+            problem.code = Code::BadDescriptor;
+            problem
         })?;
         if fds.contains(&fd) {
             return Err(Problem::at(

@@ -138,7 +138,7 @@ fn settle(
                     best = Some((given.count(), leaf));
                 }
             }
-            Err(problem) => refusal = Some(add(refusal, *problem)),
+            Err(problem) => refusal = Some(add(refusal, problem)),
         }
     }
     if let Some((_, leaf)) = best {
@@ -188,7 +188,7 @@ fn no_group(none: Option<&NoGroup>, asked: &job::Cgroup) -> Problem {
 }
 
 /// A leaf below this group, if that can be.
-fn fits(job: &Job, group: &Group, enable: Controllers) -> Result<Leaf, Box<Problem>> {
+fn fits(job: &Job, group: &Group, enable: Controllers) -> Result<Leaf, Problem> {
     let shown = group.path.lossy();
     let refused = |(path, errno): &(AbsPath, i32), what: &str| {
         let message = format!("{} is not writable, so {what}.", path.lossy());
@@ -199,15 +199,15 @@ fn fits(job: &Job, group: &Group, enable: Controllers) -> Result<Leaf, Box<Probl
     };
     if let Some(refusal) = &group.refused {
         let what = format!("no group can be made in {shown} and entered");
-        return Err(Box::new(refused(refusal, &what)));
+        return Err(refused(refusal, &what));
     }
     let lacking = enable.without(group.available);
     if !lacking.is_empty() {
         let path = group.path.join(b"cgroup.controllers");
         let message = format!("{} does not name {lacking}.", path.lossy());
-        return Err(Box::new(unavailable(message).path(path.bytes()).hint(
+        return Err(unavailable(message).path(path.bytes()).hint(
             "The group above it must give the controller: its name must stand in cgroup.subtree_control there (systemd: MemoryAccounting=, TasksAccounting=, CPUAccounting= or AllowedCPUs= of the unit, and Delegate=yes).",
-        )));
+        ));
     }
     let wish = FIGURES
         .and(group.available)
@@ -222,13 +222,13 @@ fn fits(job: &Job, group: &Group, enable: Controllers) -> Result<Leaf, Box<Probl
     if !missing.is_empty() {
         if let Some(refusal) = &group.uncontrolled {
             let what = format!("{shown} cannot give {missing} to a group below it");
-            return Err(Box::new(refused(refusal, &what)));
+            return Err(refused(refusal, &what));
         }
         if group.occupants == Occupants::Others {
             let message = format!(
                 "{shown} has processes of its own, so it cannot give {missing} to a group below it."
             );
-            return Err(Box::new(unavailable(message).path(group.path.bytes())));
+            return Err(unavailable(message).path(group.path.bytes()));
         }
     }
     let can_wish = step_aside || group.occupants == Occupants::Nobody;
@@ -321,7 +321,7 @@ mod tests {
 
     fn refusal(job: &Job, facts: &HostFacts) -> Problem {
         match leaf(job, facts) {
-            Err(NoPlan::Refused(problem)) => *problem,
+            Err(NoPlan::Refused(problem)) => problem,
             other => panic!("{other:?}"),
         }
     }
@@ -404,7 +404,7 @@ mod tests {
         let problem = refusal(&job(LIMITED), &facts(vec![own.clone()]));
         assert_eq!(problem.code, Code::CgroupUnavailable);
         assert_eq!(problem.at.as_deref(), Some("/limits/memory_bytes"));
-        assert_eq!(problem.path.unwrap().0, b"/g/own");
+        assert_eq!(problem.path.as_ref().unwrap().0, b"/g/own");
         assert_eq!(problem.errno_name.as_deref(), Some("EACCES"));
         // Without a need for it, time is looked at in another way.
         let timed = job(",\"limits\":{\"cpu_time_ms\":1}");
@@ -416,7 +416,7 @@ mod tests {
         let mut poor = group("/g", Occupants::Nobody);
         poor.available = Controllers::PIDS;
         let problem = refusal(&job(LIMITED), &facts(vec![poor]));
-        assert_eq!(problem.path.unwrap().0, b"/g/cgroup.controllers");
+        assert_eq!(problem.path.as_ref().unwrap().0, b"/g/cgroup.controllers");
     }
 
     #[test]

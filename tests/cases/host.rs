@@ -492,7 +492,7 @@ impl FakeHost {
     }
 
     /// Asks and answers until there is a plan or a refusal; says how many rounds it took.
-    pub(crate) fn plan(&self, job: &Job) -> (Result<Plan, Box<Problem>>, HostFacts, usize) {
+    pub(crate) fn plan(&self, job: &Job) -> (Result<Plan, Problem>, HostFacts, usize) {
         let mut facts = self.facts();
         for question in first_questions(job, &self.caller) {
             self.answer(&question, &mut facts);

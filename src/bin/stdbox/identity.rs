@@ -28,12 +28,12 @@ pub(crate) enum Unmapped {
     /// stdbox was told to stop.
     Stopped,
     /// They could not be written.
-    Refused(Box<Problem>),
+    Refused(Problem),
 }
 
 impl From<Problem> for Unmapped {
     fn from(problem: Problem) -> Self {
-        Self::Refused(Box::new(problem))
+        Self::Refused(problem)
     }
 }
 

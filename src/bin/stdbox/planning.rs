@@ -60,7 +60,7 @@ fn here(job: &Job) -> Result<HostFacts, Problem> {
 /// The plan for the host that the facts are about, which cannot be asked anything more.
 fn replayed(job: &Job, facts: &HostFacts) -> Result<Plan, Problem> {
     plan(job, facts).map_err(|none| match none {
-        NoPlan::Refused(problem) => *problem,
+        NoPlan::Refused(problem) => problem,
         NoPlan::Ask(questions) => {
             let what = questions
                 .first()

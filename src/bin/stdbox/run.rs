@@ -178,7 +178,7 @@ pub(crate) fn decide(
         timing.plan_ns += clock.lap();
         match planned {
             Ok(plan) => return Ok(plan),
-            Err(NoPlan::Refused(problem)) => return Err(*problem),
+            Err(NoPlan::Refused(problem)) => return Err(problem),
             Err(NoPlan::Ask(questions)) => facts::answer(facts, questions),
         }
         timing.facts_ns += clock.lap();

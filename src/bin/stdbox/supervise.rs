@@ -128,7 +128,7 @@ struct Running<'a> {
     job_cpu_ns: u64,
     failed: Option<Failure>,
     /// Why the id maps could not be written.
-    unmapped: Option<Box<Problem>>,
+    unmapped: Option<Problem>,
     /// The user namespace, where it has more ids than the caller's.
     namespace: Option<UserNamespace>,
     /// The talk with the caller, if it wants one.
@@ -199,7 +199,7 @@ pub(crate) fn run(
         Ok(running) => running,
         Err(errno) => {
             let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
-            return Outcome::before(Verdict::SetupFailed(Box::new(problem)));
+            return Outcome::before(Verdict::SetupFailed(problem));
         }
     };
     *namespace = running.namespace.take();
@@ -790,7 +790,7 @@ impl Running<'_> {
         if let Some(failure) = self.failed {
             let problem =
                 outcome::explain(failure, job, plan, &diagnose::failure(failure, plan, facts));
-            outcome.verdict = Verdict::SetupFailed(Box::new(problem));
+            outcome.verdict = Verdict::SetupFailed(problem);
             return outcome;
         }
         outcome.figures = self.leaf.map(Leaf::figures);
@@ -831,14 +831,14 @@ impl Running<'_> {
                     (None, signal) => Verdict::Signaled(signal.unwrap_or(0)),
                 }
             }
-            (None, _) if self.garbled => Verdict::SetupFailed(Box::new(Problem::new(
+            (None, _) if self.garbled => Verdict::SetupFailed(Problem::new(
                 Code::Internal,
                 Stage::Namespaces,
                 "The container said something that stdbox does not understand.",
-            ))),
+            )),
             (None, _) => {
                 let ran = self.ready_ns.is_some();
-                Verdict::SetupFailed(Box::new(outcome::died(init_status, ran)))
+                Verdict::SetupFailed(outcome::died(init_status, ran))
             }
         };
         outcome

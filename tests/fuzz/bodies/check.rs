@@ -52,7 +52,7 @@ pub fn run(data: &[u8]) {
             if count % 16 != 1 {
                 return;
             }
-            Verdict::InvalidJob(Box::new(problem))
+            Verdict::InvalidJob(problem)
         }
         Ok(job) => {
             assert_eq!(job.id, id);

@@ -330,7 +330,7 @@ impl<'a> Dispatcher<'a> {
 
     /// The input, or the rest of it, cannot be read.
     fn unread(&mut self, problem: Problem) {
-        let outcome = Outcome::before(Verdict::InvalidJob(Box::new(problem)));
+        let outcome = Outcome::before(Verdict::InvalidJob(problem));
         let report = Report::new(None, &outcome, Timing::default()).to_bytes();
         self.deliver(&report);
         self.unread = true;
@@ -340,8 +340,8 @@ impl<'a> Dispatcher<'a> {
     fn answer(&mut self, line: &Line, problem: Problem) {
         let id = line.bytes.as_deref().and_then(job::id_of);
         let verdict = match problem.stage {
-            Stage::Parse => Verdict::InvalidJob(Box::new(problem)),
-            _ => Verdict::SetupFailed(Box::new(problem)),
+            Stage::Parse => Verdict::InvalidJob(problem),
+            _ => Verdict::SetupFailed(problem),
         };
         let outcome = Outcome::before(verdict);
         let report = Report::new(id.as_deref(), &outcome, Timing::default());

@@ -119,8 +119,8 @@ fn tenth(mut values: Vec<f64>) -> f64 {
 
 /// The way of a job to its plan, without a look at the host.
 fn make(job: &str) -> Result<Option<Filter>, Box<dyn Error>> {
-    let job =
-        Job::from_slice(job.as_bytes(), Channels::default()).map_err(|problem| problem.message)?;
+    let job = Job::from_slice(job.as_bytes(), Channels::default())
+        .map_err(|problem| problem.message.clone())?;
     let mut facts = HostFacts {
         caller: Caller {
             cwd: Some(AbsPath::root()),
@@ -133,7 +133,7 @@ fn make(job: &str) -> Result<Option<Filter>, Box<dyn Error>> {
     loop {
         match plan(&job, &facts) {
             Ok(plan) => return Ok(plan.filter),
-            Err(NoPlan::Refused(problem)) => return Err(problem.message.into()),
+            Err(NoPlan::Refused(problem)) => return Err(problem.message.clone().into()),
             Err(NoPlan::Ask(questions)) => {
                 for question in questions {
                     if let stdbox::host::Question::Path(path) = question {

@@ -97,7 +97,7 @@ fn planned(host: &FakeHost, text: &[u8]) -> Result<Plan, Problem> {
         }
         match counted_plan(&job, &facts) {
             Ok(plan) => return Ok(plan),
-            Err(NoPlan::Refused(problem)) => return Err(*problem),
+            Err(NoPlan::Refused(problem)) => return Err(problem),
             Err(NoPlan::Ask(more)) => questions = more,
         }
     }
