@@ -344,6 +344,8 @@ pub struct Plan {
     pub slots: usize,
     /// The slot of the memory or disk scratch, whose use is reported; none where the job can write none.
     pub scratch: Option<Slot>,
+    /// The slot of the container's own procfs, if it has one.
+    pub procfs: Option<Slot>,
     /// The directory of the host that the container's `/` stands for.
     pub base: AbsPath,
     /// Working directory.
@@ -497,6 +499,7 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
         steps: tree.steps,
         slots: tree.slots,
         scratch: tree.scratch,
+        procfs: tree.procfs,
         base: tree.base,
         cwd: match job.cwd.as_ref().or(caller.cwd.as_ref()) {
             Some(path) => path.clone(),

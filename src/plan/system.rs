@@ -394,6 +394,7 @@ pub(super) fn proc(b: &mut Builder<'_>) {
     };
     let slot = b.slot();
     b.attach_step(fresh(slot, false));
+    b.procfs = Some(slot);
     b.mount(slot, &AbsPath::fixed("/proc"));
     // To the real root procfs gives the kernel's global settings by its uid alone.
     let (real_root, owns_init) = (b.real_root, b.owns_init);

@@ -27,6 +27,7 @@ pub(super) struct Tree {
     pub(super) steps: Vec<Placed>,
     pub(super) slots: usize,
     pub(super) scratch: Option<Slot>,
+    pub(super) procfs: Option<Slot>,
     pub(super) base: AbsPath,
     pub(super) home: Option<AbsPath>,
     pub(super) names_held: bool,
@@ -105,6 +106,7 @@ pub(super) struct Builder<'a> {
     pub(super) memory: Slot,
     /// Where layers live: the same, or a disk directory.
     pub(super) scratch: Slot,
+    pub(super) procfs: Option<Slot>,
     pub(super) root: Option<Slot>,
     pub(super) areas: BTreeMap<AbsPath, Area>,
     /// Directories in our own file systems.
@@ -190,6 +192,7 @@ impl<'a> Builder<'a> {
             slots: 1 + usize::from(disk),
             memory: Slot(0),
             scratch: Slot(usize::from(disk)),
+            procfs: None,
             root: None,
             areas: BTreeMap::new(),
             made: BTreeSet::new(),
@@ -373,6 +376,7 @@ impl<'a> Builder<'a> {
             steps,
             slots: self.slots,
             scratch: memory.then_some(self.memory),
+            procfs: self.procfs,
             base: self.base,
             home,
             names_held: self.names_held,

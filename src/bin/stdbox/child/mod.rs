@@ -123,16 +123,8 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     } else {
         await_id_maps(image)?;
     }
-    if !plan.nested_namespaces {
-        // The number belongs to the new namespace, and to raise it takes a capability there, which the job does not have.
-        write_file(c"/proc/sys/user/max_user_namespaces", b"0")?;
-    }
-    // In a namespace of its own the job could mount the hierarchy anew, where its user may write the files of its limits, and
-    // those of the caller's own group if that is delegated: cgroup.kill and cgroup.freeze reach all processes there. The one is
-    // that in which the target sees its own group as the root.
-    match plan.own_group() {
-        true => limit_cgroup_namespaces(b"1", plan.leaf.is_some())?,
-        false => limit_cgroup_namespaces(b"0", false)?,
+    if plan.procfs.is_none() {
+        limit_namespaces(plan, None)?;
     }
     if plan.own_keyring {
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
@@ -343,17 +335,46 @@ fn protect(image: &Image, path: &CStr) -> Done {
     Ok(())
 }
 
-/// So many more control group namespaces below this user namespace: namespaces(7), "The /proc/sys/user directory". Where these
-/// settings are read-only, an outer container has allowed none.
-fn limit_cgroup_namespaces(number: &[u8], needed: bool) -> Done {
+/// Limits how many more namespaces there may be below this user namespace: namespaces(7), "The /proc/sys/user directory". The
+/// numbers belong to it, and to raise them takes a capability there, which the job does not have.
+///
+/// They are the same in every procfs. In the container's own the kernel finds them at once; in the host's it looks through
+/// those of all user namespaces that it has not yet forgotten, which are hundreds where jobs follow one another.
+fn limit_namespaces(plan: &Plan, procfs: Option<i32>) -> Done {
+    if !plan.nested_namespaces {
+        let failed = |call| fault(Phase::IdMaps, 0, call);
+        let file = open_limit(procfs, c"/proc/sys/user/max_user_namespaces");
+        write_once(file.map_err(failed(Call::Open))?, b"0").map_err(failed(Call::Write))?;
+    }
+    // In a namespace of its own the job could mount the hierarchy anew, where its user may write the files of its limits, and
+    // those of the caller's own group if that is delegated: cgroup.kill and cgroup.freeze reach all processes there. The one is
+    // that in which the target sees its own group as the root.
+    let number = if plan.own_group() { b"1" } else { b"0" };
     let failed = |call| fault(Phase::Cgroup, 1, call);
-    let path = c"/proc/sys/user/max_cgroup_namespaces";
-    let file = match fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0) {
-        Ok(file) => file,
-        Err(Errno::EROFS | Errno::ENOENT) if !needed => return Ok(()),
-        Err(errno) => return Err(failed(Call::Open)(errno)),
-    };
-    let written = fd::write_all(file, number).map_err(failed(Call::Write));
+    match open_limit(procfs, c"/proc/sys/user/max_cgroup_namespaces") {
+        Ok(file) => write_once(file, number).map_err(failed(Call::Write)),
+        // An outer container has allowed none.
+        Err(Errno::EROFS | Errno::ENOENT) if plan.leaf.is_none() => Ok(()),
+        Err(errno) => Err(failed(Call::Open)(errno)),
+    }
+}
+
+/// In the host's procfs where the other one had to be mounted read-only.
+fn open_limit(procfs: Option<i32>, path: &CStr) -> Result<i32, Errno> {
+    let below = path.to_bytes_with_nul().strip_prefix(b"/proc/");
+    let below = below.and_then(|below| CStr::from_bytes_with_nul(below).ok());
+    match procfs.zip(below) {
+        Some((procfs, below)) => match fd::open(procfs, below, libc::O_WRONLY, 0) {
+            Err(Errno::EROFS) => open_limit(None, path),
+            opened => opened,
+        },
+        None => fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0),
+    }
+}
+
+/// Closed at once: a file open for writing keeps its mount from becoming read-only.
+fn write_once(file: i32, text: &[u8]) -> Result<(), Errno> {
+    let written = fd::write_all(file, text);
     fd::close(file);
     written
 }
@@ -378,15 +399,9 @@ fn write_id_maps(maps: &IdMaps) -> Done {
 }
 
 fn write_file(path: &CStr, text: &[u8]) -> Done {
-    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(fault(
-        Phase::IdMaps,
-        0,
-        Call::Open,
-    ))?;
-    let written = fd::write_all(file, text).map_err(fault(Phase::IdMaps, 0, Call::Write));
-    // Closed at once: a file open for writing keeps its mount from becoming read-only.
-    fd::close(file);
-    written
+    let failed = |call| fault(Phase::IdMaps, 0, call);
+    let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(failed(Call::Open))?;
+    write_once(file, text).map_err(failed(Call::Write))
 }
 
 fn loopback() -> Done {

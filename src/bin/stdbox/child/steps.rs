@@ -1,6 +1,6 @@
 //! The plan's steps, one arm each. Ring 2.
 
-use super::{Done, Image, Slots, fault, say};
+use super::{Done, Image, Slots, fault, limit_namespaces, say};
 use crate::sys::{fd, mount, process, transfer};
 use nix::errno::Errno;
 use nix::libc;
@@ -30,7 +30,13 @@ pub(super) fn run(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
             call,
             errno: errno as i32,
         };
-        match step(&placed.step, slots, plan.written.is_some()) {
+        let done = step(&placed.step, slots, plan.written.is_some());
+        if let (Ok(_), Step::NewFs { slot, .. }) = (&done, &placed.step)
+            && Some(*slot) == plan.procfs
+        {
+            limit_namespaces(plan, Some(fd_of(slots, *slot)))?;
+        }
+        match done {
             Ok(None) => {}
             Ok(Some(given_up)) => report(image, failure(given_up))?,
             Err(fault) => match if_absent(&placed.step, fault) {
