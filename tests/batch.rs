@@ -658,7 +658,7 @@ fn told_to_stop_it_cancels_and_reports_what_runs_and_starts_no_more() {
 fn told_to_stop_without_a_job_it_ends_at_once() {
     let batch = Batch::start(&["--workers", "2"]);
     let pid = pid_of(&batch.child);
-    eventually("its processes are there", || children(pid).len() == 2);
+    eventually("its processes are there", || children(pid).len() == 3);
     let all = children(pid);
     kill(pid, libc::SIGTERM);
     let mut batch = batch;
@@ -962,7 +962,7 @@ fn status_of(pid: i32, key: &str) -> u64 {
 fn memory_does_not_grow_with_the_number_of_jobs() {
     let mut batch = Batch::start(&["--workers", "2"]);
     let pid = pid_of(&batch.child);
-    eventually("its processes are there", || children(pid).len() == 2);
+    eventually("its processes are there", || children(pid).len() == 3);
     let nursery = nursery_of(pid);
     let good = format!(
         "{}\n",

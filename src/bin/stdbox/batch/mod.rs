@@ -13,7 +13,7 @@ use crate::cli::{Options, Place};
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
-use nursery::{Nursery, Spare, reap};
+use nursery::{Birth, Nursery, Spare, Unborn, reap};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
@@ -31,6 +31,12 @@ const CHUNK: usize = 64 << 10;
 
 /// As much as a pipe takes without waiting when it takes anything: PIPE_BUF, pipe(7).
 const PIECE: usize = 4096;
+
+/// What the dispatcher waits for beside its workers: signals, the input, the output and the nursery.
+const OWN: usize = 4;
+
+/// So many workers wait for their job: where two jobs end together, the next two begin together.
+const SPARES: usize = 2;
 
 /// So many workers that die without a job are no accident.
 const DEATHS: u8 = 16;
@@ -74,7 +80,9 @@ pub(crate) fn run(options: &Options, workers: usize) -> Result<(), Unfinished> {
 /// A job that runs.
 #[derive(Debug)]
 struct Worker {
-    pid: i32,
+    birth: Birth,
+    /// What the nursery told of it, if that was asked for.
+    born: Option<Result<i32, Unborn>>,
     line: Line,
     /// Where the job is written, and how much of it has been.
     feed: Option<(OwnedFd, Vec<u8>, usize)>,
@@ -86,7 +94,7 @@ struct Worker {
 struct Dispatcher<'a> {
     most: usize,
     nursery: Nursery,
-    spare: Option<Spare>,
+    spares: VecDeque<Spare>,
     /// A worker could not be made, which may be otherwise when another one has ended.
     refused: Option<Errno>,
     workers: Vec<Worker>,
@@ -97,9 +105,13 @@ struct Dispatcher<'a> {
     lines: Lines,
     /// The line that is next.
     next: Option<Line>,
+    /// Lines whose worker could not be made; they come before it.
+    returned: VecDeque<Line>,
     output: File,
     /// Reports that are to be written, and how much has been.
     reports: (Vec<u8>, usize),
+    /// The caller does not take them now.
+    untaken: bool,
     stop_signals: OwnedFd,
     /// Nothing more is started.
     stopped: bool,
@@ -119,7 +131,7 @@ impl<'a> Dispatcher<'a> {
         let mut dispatcher = Self {
             most,
             nursery,
-            spare: None,
+            spares: VecDeque::new(),
             refused: None,
             workers: Vec::new(),
             ending: VecDeque::new(),
@@ -127,8 +139,10 @@ impl<'a> Dispatcher<'a> {
             input: None,
             lines: Lines::default(),
             next: None,
+            returned: VecDeque::new(),
             output,
             reports: (Vec::new(), 0),
+            untaken: false,
             stop_signals: fd::owned(stop_signals),
             stopped: false,
             unread: false,
@@ -148,10 +162,13 @@ impl<'a> Dispatcher<'a> {
         loop {
             self.start();
             let unwritten = !self.reports.0.is_empty();
-            let more = self.next.is_some() || self.input.is_some();
+            let more = self.waits() > 0 || self.input.is_some();
             let going_on = more && !self.stopped;
-            if !going_on && let Some(spare) = self.spare.take() {
-                spare.dismiss();
+            if !going_on {
+                for spare in self.spares.drain(..) {
+                    // Who was never made need not go.
+                    let _unborn = self.nursery.dismiss(spare.birth);
+                }
             }
             if !going_on && self.workers.is_empty() && !unwritten {
                 break;
@@ -176,19 +193,22 @@ impl<'a> Dispatcher<'a> {
     /// Starts what can be started.
     fn start(&mut self) {
         while !self.stopped && self.has_room() {
-            if self.next.is_none() {
+            if self.waits() == 0 {
                 self.next = self.lines.next_line();
             }
             if self.lines.ended() {
                 self.input = None;
             }
             self.ask();
-            let Some(line) = self.next.take() else { return };
+            let returned = self.returned.pop_front();
+            let Some(line) = returned.or_else(|| self.next.take()) else {
+                return;
+            };
             if line.bytes.is_none() {
                 self.answer(&line, json::too_large());
                 continue;
             }
-            if let Some(spare) = self.spare.take() {
+            if let Some(spare) = self.spares.pop_front() {
                 self.workers.push(Worker::new(spare, line));
                 self.deaths = 0;
                 // The next one is made while this one runs.
@@ -207,25 +227,33 @@ impl<'a> Dispatcher<'a> {
                     self.answer(&line, problem);
                 }
                 _ => {
-                    self.next = Some(line);
+                    self.returned.push_front(line);
                     return;
                 }
             }
         }
     }
 
-    /// Whether one more job may be started: the caller has all reports of those that have ended.
+    /// Whether one more job may be started: the caller has all reports of those that have ended, or takes the last ones while the
+    /// next job begins.
     fn has_room(&self) -> bool {
-        self.workers.len() < self.most && self.reports.0.is_empty()
+        self.workers.len() < self.most && !self.untaken && self.reports.0.len() < PIECE
     }
 
-    /// Asks for a worker, if there is none, and none is on its way.
+    /// How many lines have been read and not begun.
+    fn waits(&self) -> usize {
+        self.returned.len() + usize::from(self.next.is_some())
+    }
+
+    /// Asks for workers, as far as not enough are there or on their way.
     fn ask(&mut self) {
-        let wanted = self.input.is_some() || self.next.is_some();
-        if wanted && self.spare.is_none() && self.refused.is_none() && self.nursery.expected() == 0
-        {
+        let wanted = match self.input {
+            Some(_) => SPARES.min(self.most),
+            None => self.waits().min(SPARES),
+        };
+        while self.spares.len() < wanted && self.refused.is_none() && !self.stopped {
             match self.nursery.ask() {
-                Ok(()) => {}
+                Ok(spare) => self.spares.push_back(spare),
                 Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => self.refused = Some(errno),
                 Err(errno) => self.stop(Some(errno)),
             }
@@ -239,7 +267,7 @@ impl<'a> Dispatcher<'a> {
             events,
             revents: 0,
         };
-        let reads = !self.stopped && self.next.is_none() && self.has_room();
+        let reads = !self.stopped && self.waits() == 0 && self.has_room();
         let input = self.input.as_ref().filter(|_| reads);
         // That nobody reads any more is said without being asked for.
         let writes = if self.reports.0.is_empty() {
@@ -248,16 +276,17 @@ impl<'a> Dispatcher<'a> {
             POLLOUT
         };
         let output = self.undelivered.is_none().then(|| self.output.as_raw_fd());
-        let spare = self.spare.as_ref().map(|spare| spare.report.as_raw_fd());
         let nursery = self.nursery.socket().as_raw_fd();
-        let mut fds = Vec::with_capacity(5 + 2 * self.workers.len());
+        let mut fds = Vec::with_capacity(OWN + SPARES + 2 * self.workers.len());
         fds.extend([
             wait(Some(self.stop_signals.as_raw_fd()), POLLIN),
             wait(input.map(AsRawFd::as_raw_fd), POLLIN),
             wait(output, writes),
-            wait(Some(nursery).filter(|_| self.broken.is_none()), POLLIN),
-            wait(spare, POLLIN),
+            // That it is gone is told without being asked for.
+            wait(Some(nursery).filter(|_| self.broken.is_none()), 0),
         ]);
+        let spares = self.spares.iter().map(|spare| spare.report.as_raw_fd());
+        fds.extend(spares.map(|spare| wait(Some(spare), POLLIN)));
         for worker in &self.workers {
             let feed = worker.feed.as_ref().map(|(feed, ..)| feed.as_raw_fd());
             fds.push(wait(Some(worker.from.as_raw_fd()), POLLIN));
@@ -268,31 +297,28 @@ impl<'a> Dispatcher<'a> {
         }
         let happened =
             |fd: &pollfd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR | libc::POLLNVAL) != 0;
-        let (own, others) = fds.split_at(5);
-        if let [signals, input, output, nursery, spare] = own {
+        let (own, others) = fds.split_at(OWN);
+        let (spares, others) = others.split_at(self.spares.len());
+        // From the last one on, and before others come, so that each is where it was.
+        for (index, _) in spares
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, fd)| happened(fd))
+        {
+            self.bury(index);
+        }
+        if let [signals, input, output, nursery] = own {
             if happened(signals) {
                 let _taken = fd::read(self.stop_signals.as_raw_fd(), buffer);
                 self.stop(None);
             }
+            self.untaken = writes != 0 && !happened(output);
             if happened(output) {
                 self.write(output.revents & POLLOUT == 0);
             }
             if happened(nursery) {
-                match self.nursery.born() {
-                    Ok(spare) => self.spare = Some(spare),
-                    Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => self.refused = Some(errno),
-                    Err(errno) => self.stop(Some(errno)),
-                }
-            }
-            if happened(spare)
-                && let Some(dead) = self.spare.take()
-            {
-                // Somebody killed it before it had a job.
-                dead.dismiss();
-                self.deaths += 1;
-                if self.deaths == DEATHS {
-                    self.stop(Some(Errno::ECHILD));
-                }
+                self.stop(Some(Errno::EPIPE));
             }
             if happened(input) {
                 self.read(buffer);
@@ -313,6 +339,34 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.workers = running;
+        if self.broken.is_some() {
+            self.stop(None);
+        }
+    }
+
+    /// Takes away a spare worker that could not be made, or that somebody has killed before it had a job.
+    fn bury(&mut self, index: usize) {
+        let Some(dead) = self.spares.remove(index) else {
+            return;
+        };
+        match self.nursery.dismiss(dead.birth) {
+            Ok(()) => {
+                self.deaths = self.deaths.saturating_add(1);
+                if self.deaths == DEATHS {
+                    self.stop(Some(Errno::ECHILD));
+                }
+            }
+            Err(unborn) => self.refuse(unborn),
+        }
+    }
+
+    /// There is no worker.
+    fn refuse(&mut self, unborn: Unborn) {
+        match unborn {
+            Unborn::Refused(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => self.refused = Some(errno),
+            // Who has to be told is told when all that has happened is known.
+            Unborn::Refused(errno) | Unborn::Gone(errno) => self.broken = Some(errno),
+        }
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
@@ -355,16 +409,20 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// A worker has said all that it had to say, this last; nothing if it did not get so far.
-    fn finish(&mut self, worker: Worker, last: &[u8]) {
+    fn finish(&mut self, mut worker: Worker, last: &[u8]) {
         self.refused = None;
+        let born = worker.pid(&mut self.nursery);
         if !last.is_empty() {
             // All that it still has to do is to end, with what the kernel takes down of its container, and the next job need
             // not wait for that.
-            self.ending.push_back(worker.pid);
+            self.ending.extend(born.ok());
             self.deliver(&worker.report);
             self.deliver(last);
+        } else if let Err(unborn @ Unborn::Refused(_)) = born {
+            self.returned.push_back(worker.line);
+            self.refuse(unborn);
         } else {
-            let status = reap(worker.pid);
+            let status = born.map_or(0, reap);
             let signal = status & 0x7f;
             let how = match signal {
                 0 => format!("exit status {}", status >> 8 & 0xff),
@@ -414,6 +472,7 @@ impl<'a> Dispatcher<'a> {
             bytes.clear();
             bytes.shrink_to(PIECE);
             *done = 0;
+            self.untaken = false;
         }
     }
 
@@ -424,8 +483,10 @@ impl<'a> Dispatcher<'a> {
             return;
         }
         self.clear();
-        for worker in &self.workers {
-            process::kill(worker.pid, libc::SIGTERM);
+        for worker in &mut self.workers {
+            if let Ok(pid) = worker.pid(&mut self.nursery) {
+                process::kill(pid, libc::SIGTERM);
+            }
         }
     }
 }
@@ -433,7 +494,8 @@ impl<'a> Dispatcher<'a> {
 impl Worker {
     fn new(spare: Spare, line: Line) -> Self {
         let mut worker = Self {
-            pid: spare.pid,
+            birth: spare.birth,
+            born: None,
             feed: Some((spare.job, worker::message(&line), 0)),
             line,
             from: spare.report,
@@ -441,6 +503,11 @@ impl Worker {
         };
         worker.write();
         worker
+    }
+
+    /// Who it is. If it is no longer known who, it has ended, or ends as soon as nobody reads its report.
+    fn pid(&mut self, nursery: &mut Nursery) -> Result<i32, Unborn> {
+        *self.born.get_or_insert_with(|| nursery.pid(self.birth))
     }
 
     /// Writes as much of its job as the pipe takes.

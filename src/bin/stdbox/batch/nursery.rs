@@ -17,14 +17,22 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub(super) struct Nursery {
     socket: OwnedFd,
     pid: i32,
-    /// The pipes of workers whose pids have not been told yet, in the order in which they were asked for.
-    expected: VecDeque<[OwnedFd; 2]>,
+    /// How many workers it was asked for.
+    asked: u64,
+    /// How many of them it has told of.
+    told: u64,
+    /// What it told of those that nobody has asked about yet: a pid, or a negative error number.
+    births: VecDeque<(Birth, i32)>,
 }
 
-/// A worker that waits for its job.
+/// The number of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+pub(super) struct Birth(u64);
+
+/// A worker that waits for its job, or is just being made: what is written for it waits in the pipe.
 #[derive(Debug)]
 pub(super) struct Spare {
-    pub(super) pid: i32,
+    pub(super) birth: Birth,
     /// Where the job is written.
     pub(super) job: OwnedFd,
     /// Where the report is read.
@@ -46,53 +54,66 @@ impl Nursery {
         Ok(Self {
             socket,
             pid,
-            expected: VecDeque::new(),
+            asked: 0,
+            told: 0,
+            births: VecDeque::new(),
         })
     }
 
-    /// Asks for one more worker.
-    pub(super) fn ask(&mut self) -> Result<(), Errno> {
+    /// One more worker.
+    pub(super) fn ask(&mut self) -> Result<Spare, Errno> {
         let pipe = || fd::pipe().map(|(reader, writer)| (fd::owned(reader), fd::owned(writer)));
         let (job, feed) = pipe()?;
         let (reports, report) = pipe()?;
         for own in [&feed, &reports] {
-            let flags = fd::flags(own.as_raw_fd())?;
-            fd::set_flags(own.as_raw_fd(), flags | libc::O_NONBLOCK)?;
+            fd::set_flags(own.as_raw_fd(), libc::O_NONBLOCK)?;
         }
         handover::send(
             self.socket.as_raw_fd(),
             &[job.as_raw_fd(), report.as_raw_fd()],
         )?;
-        self.expected.push_back([feed, reports]);
-        Ok(())
+        self.asked += 1;
+        Ok(Spare {
+            birth: Birth(self.asked),
+            job: feed,
+            report: reports,
+        })
     }
 
-    /// How many workers have been asked for and are not there yet.
-    pub(super) fn expected(&self) -> usize {
-        self.expected.len()
-    }
-
-    /// What can be read when a worker is there.
+    /// What is closed when the nursery is gone.
     pub(super) fn socket(&self) -> &OwnedFd {
         &self.socket
     }
 
-    /// The next worker, or why there is none.
-    pub(super) fn born(&mut self) -> Result<Spare, Errno> {
-        let mut number = [0; 4];
-        // Each number is a message.
-        let told = match fd::read(self.socket.as_raw_fd(), &mut number) {
-            Ok(4) => i32::from_ne_bytes(number),
-            Ok(_) => return Err(Errno::EPIPE),
-            Err(errno) => return Err(errno),
-        };
-        let Some([job, report]) = self.expected.pop_front() else {
-            return Err(Errno::EPIPE);
-        };
-        match told {
-            pid if pid > 0 => Ok(Spare { pid, job, report }),
-            errno => Err(Errno::from_raw(-errno)),
+    /// The pid of a worker, which can be asked for once. Nobody is woken to learn it, since only its end makes it interesting.
+    pub(super) fn pid(&mut self, birth: Birth) -> Result<i32, Unborn> {
+        while self.told < birth.0 {
+            let mut number = [0; 4];
+            // Each number is a message.
+            match fd::read(self.socket.as_raw_fd(), &mut number) {
+                Ok(4) => {}
+                Err(Errno::EINTR) => continue,
+                Ok(_) => return Err(Unborn::Gone(Errno::EPIPE)),
+                Err(errno) => return Err(Unborn::Gone(errno)),
+            }
+            self.told += 1;
+            let told = (Birth(self.told), i32::from_ne_bytes(number));
+            self.births.push_back(told);
         }
+        let index = self.births.iter().position(|(born, _)| *born == birth);
+        match index.and_then(|index| self.births.remove(index)) {
+            Some((_, pid)) if pid > 0 => Ok(pid),
+            Some((_, errno)) => Err(Unborn::Refused(Errno::from_raw(-errno))),
+            None => Err(Unborn::Gone(Errno::ESRCH)),
+        }
+    }
+
+    /// A worker is not wanted any more.
+    pub(super) fn dismiss(&mut self, birth: Birth) -> Result<(), Unborn> {
+        let pid = self.pid(birth)?;
+        process::kill(pid, libc::SIGKILL);
+        reap(pid);
+        Ok(())
     }
 
     /// Ends it. Workers that nobody has heard of yet find no job, and end too.
@@ -102,12 +123,13 @@ impl Nursery {
     }
 }
 
-impl Spare {
-    /// It is not wanted any more.
-    pub(super) fn dismiss(self) {
-        process::kill(self.pid, libc::SIGKILL);
-        reap(self.pid);
-    }
+/// Why there is no worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unborn {
+    /// The kernel made no process.
+    Refused(Errno),
+    /// Nobody can tell.
+    Gone(Errno),
 }
 
 /// Waits until a child has ended; says how.
