@@ -284,7 +284,20 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        let _left = std::fs::remove_dir_all(&self.0);
+        if std::fs::remove_dir_all(&self.0).is_err() {
+            // The kernel lets nobody into the work directory of an overlay.
+            open_up(&self.0);
+            let _left = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn open_up(directory: &Path) {
+    let _others = std::fs::set_permissions(directory, Permissions::from_mode(0o700));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 

@@ -24,6 +24,10 @@ const _: () = assert!(std::mem::offset_of!(Heap, arena) == BEFORE);
 /// What is not small: listings and inputs that should be given back.
 const LARGE: usize = 128 << 10;
 
+/// Such a buffer, or stack, is cut off the end of the arena, zeroed: most of it is never touched, and what comes after it lies in
+/// the pages that are in use.
+const BUFFER: usize = 32 << 10;
+
 /// The allocator of the whole program. What it counts lies before the arena, in the page with which every job begins.
 #[derive(Debug)]
 #[repr(C, align(4096))]
@@ -31,6 +35,8 @@ pub(crate) struct Heap {
     used: AtomicUsize,
     /// The highest that `used` ever was: what lies behind is still zero.
     touched: AtomicUsize,
+    /// How much buffers have of the end. It is not used again, so that each is zero.
+    buffers: AtomicUsize,
     armed: AtomicBool,
     /// Nothing more is cut off the arena.
     closed: AtomicBool,
@@ -49,18 +55,19 @@ unsafe impl Sync for Place {}
 static HEAP: Heap = Heap {
     used: AtomicUsize::new(0),
     touched: AtomicUsize::new(0),
+    buffers: AtomicUsize::new(0),
     armed: AtomicBool::new(false),
     closed: AtomicBool::new(false),
     arena: Place(UnsafeCell::new([0; ARENA])),
 };
 
-/// So much of the arena a job without overlays uses until it runs.
-const ORDINARY: usize = 40 << 10;
+/// So much of the arena a job without overlays uses.
+const ORDINARY: usize = 60 << 10;
 
 /// Gets this memory, and as much of the stack as such a job uses, in one call for each, instead of page by page when they are
 /// touched.
 pub(crate) fn fill() {
-    const STACK: usize = 20 << 10;
+    const STACK: usize = 28 << 10;
     populate((&raw const HEAP).cast_mut().cast(), ORDINARY);
     let here = 0u8;
     let page = (&raw const here).map_addr(|here| here / PAGE * PAGE);
@@ -88,7 +95,7 @@ pub(crate) fn give_back() {
     let used = touched.next_multiple_of(PAGE) - BEFORE;
     let unused = HEAP.start().wrapping_add(used);
     // SAFETY: nothing was ever cut off this part, so that no value lies there; it is zero afterwards, as before.
-    let _kept = unsafe { libc::madvise(unused.cast(), ARENA - used, libc::MADV_DONTNEED) };
+    let _kept = unsafe { libc::madvise(unused.cast(), HEAP.end() - used, libc::MADV_DONTNEED) };
 }
 
 /// This process lives for many jobs: from now on what is freed is used again.
@@ -147,13 +154,34 @@ impl Heap {
             return None;
         }
         let used = self.used.load(Ordering::Relaxed);
-        let from = used.next_multiple_of(layout.align());
-        (from + layout.size() <= ARENA && self.moves(used, from + layout.size())).then_some(from)
+        // What it is a multiple of is a power of two, which the compiler cannot see: it would divide.
+        let from = (used + layout.align() - 1) & !(layout.align() - 1);
+        (from + layout.size() <= self.end() && self.moves(used, from + layout.size()))
+            .then_some(from)
+    }
+
+    fn end(&self) -> usize {
+        ARENA - self.buffers.load(Ordering::Relaxed)
+    }
+
+    /// Cuts a buffer off the end, if it is one and there is room.
+    fn cut_buffer(&self, layout: Layout) -> Option<usize> {
+        let closed = self.closed.load(Ordering::Relaxed);
+        if closed || !(BUFFER..=LARGE).contains(&layout.size()) || layout.align() > 64 {
+            return None;
+        }
+        let from = self.end().checked_sub(layout.size())? & !63;
+        let fits = from >= self.touched.load(Ordering::Relaxed);
+        fits.then(|| {
+            self.buffers.store(ARENA - from, Ordering::Relaxed);
+            from
+        })
     }
 }
 
-// SAFETY: a value lies either in the part of the arena between two positions of `used`, which only its owner can move back,
-// or in memory of `System`; which of them is told by its address. The arena is aligned to 64 bytes, and what wants more than 64
+// SAFETY: a value lies either in the part of the arena between two positions of `used`, which only its owner can move back, or
+// behind all of these between two numbers of `buffers`, which only grows, or in memory of `System`; whether in the arena or not is
+// told by its address. The arena is aligned to 64 bytes, and what wants more than 64
 // bytes, or does not fit, is left to `System`.
 unsafe impl GlobalAlloc for Heap {
     // Inlined at every place that allocates, these would be a tenth of the program.
@@ -171,6 +199,9 @@ unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         self.tripwire();
+        if let Some(from) = self.cut_buffer(layout) {
+            return self.start().wrapping_add(from);
+        }
         let touched = self.touched.load(Ordering::Relaxed);
         let Some(from) = self.cut(layout) else {
             // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is passed on.
@@ -204,7 +235,7 @@ unsafe impl GlobalAlloc for Heap {
             return unsafe { System.realloc(place, layout, size) };
         };
         if size <= LARGE
-            && offset + size <= ARENA
+            && offset + size <= self.end()
             && self.moves(offset + layout.size(), offset + size)
         {
             return place;
