@@ -5,6 +5,7 @@
 #![no_main]
 
 mod batch;
+mod capture;
 mod cgroup;
 mod cgroup_facts;
 mod channel;

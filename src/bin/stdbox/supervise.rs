@@ -1,5 +1,6 @@
 //! Starts one container, stands by it, and says how it ended. Ring 1.
 
+use crate::capture::{CHUNK, Capture};
 use crate::cgroup::Leaf;
 use crate::child::meter::Tables;
 use crate::child::{self, Image};
@@ -17,7 +18,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use stdbox::budget;
 use stdbox::host::HostFacts;
 use stdbox::job::Job;
-use stdbox::outcome::{self, Captured, Limit, Outcome, Target, Verdict};
+use stdbox::outcome::{self, Limit, Outcome, Target, Verdict};
 use stdbox::plan::{IdMaps, MapWriter, Meter, Namespace, Plan};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::report::Timing;
@@ -26,8 +27,6 @@ use stdbox::wire::{self, Failure, Record, Rusage};
 
 /// How long init has for ending the rest and saying what was used, before it is killed itself.
 const LAST_WORDS_NS: u64 = 2_000_000_000;
-
-const CHUNK: usize = 64 << 10;
 
 /// So many bytes of a job may still be in memory when the next one starts.
 const LITTLE: u64 = 1 << 20;
@@ -50,57 +49,6 @@ enum Pressure {
     Ending(u64),
     /// SIGKILL was sent.
     Killed,
-}
-
-/// A captured stream while the target runs.
-#[derive(Debug)]
-struct Capture {
-    from: Option<OwnedFd>,
-    most: usize,
-    captured: Captured,
-}
-
-impl Capture {
-    fn new((from, most): (OwnedFd, u64)) -> Self {
-        // Only this end waits never: after the job it is read until it is empty.
-        let _blocking = fd::flags(from.as_raw_fd())
-            .and_then(|flags| fd::set_flags(from.as_raw_fd(), flags | libc::O_NONBLOCK));
-        Self {
-            from: Some(from),
-            most: usize::try_from(most).unwrap_or(usize::MAX),
-            captured: Captured::default(),
-        }
-    }
-
-    /// Reads a part of what is there; says whether there may be more. What does not fit is read and dropped, so that the
-    /// target never waits.
-    fn read(&mut self, buffer: &mut [u8]) -> bool {
-        let Some(from) = &self.from else { return false };
-        match fd::read(from.as_raw_fd(), buffer) {
-            Ok(count) if count > 0 => {
-                self.captured.bytes += count as u64;
-                let room = self.most - self.captured.kept.len();
-                let fits = buffer.get(..count.min(room)).unwrap_or(b"");
-                self.captured.kept.extend_from_slice(fits);
-                true
-            }
-            Err(Errno::EINTR) => true,
-            Err(Errno::EAGAIN) => false,
-            Ok(_) | Err(_) => {
-                self.from = None;
-                false
-            }
-        }
-    }
-
-    /// Reads what the container left, and no more: a process outside, to which the target passed the pipe on, may go on
-    /// writing for ever.
-    fn drain(&mut self, buffer: &mut [u8]) {
-        let Some(from) = &self.from else { return };
-        let left = fd::waiting(from.as_raw_fd()).unwrap_or(usize::MAX) as u64;
-        let end = self.captured.bytes.saturating_add(left);
-        while self.captured.bytes < end && self.read(buffer) {}
-    }
 }
 
 /// The running container.
@@ -406,12 +354,6 @@ impl Running<'_> {
             events,
             revents: 0,
         };
-        let captured = |capture: &Option<Capture>| {
-            capture
-                .as_ref()
-                .and_then(|c| c.from.as_ref())
-                .map(AsRawFd::as_raw_fd)
-        };
         let forks = self.leaf.and_then(Leaf::forks);
         let dialogue = self.dialogue.as_ref();
         let [gate, events, control] = dialogue.map_or([wait(None, 0); 3], Dialogue::waits);
@@ -428,16 +370,8 @@ impl Running<'_> {
                 events: POLLPRI,
                 revents: 0,
             },
-            pollfd {
-                fd: captured(&self.stdout).unwrap_or(-1),
-                events: POLLIN,
-                revents: 0,
-            },
-            pollfd {
-                fd: captured(&self.stderr).unwrap_or(-1),
-                events: POLLIN,
-                revents: 0,
-            },
+            wait(self.stdout.as_ref().and_then(Capture::fd), POLLIN),
+            wait(self.stderr.as_ref().and_then(Capture::fd), POLLIN),
         ];
         let now = process::now_ns();
         let timeout = [self.deadline(job), self.look_due()]
@@ -501,7 +435,7 @@ impl Running<'_> {
 
     /// Whether more was read of both streams than the job may write.
     fn output_exceeded(&self, job: &Job) -> bool {
-        let read = |capture: &Option<Capture>| capture.as_ref().map_or(0, |c| c.captured.bytes);
+        let read = |capture: &Option<Capture>| capture.as_ref().map_or(0, Capture::bytes);
         let all = read(&self.stdout).saturating_add(read(&self.stderr));
         job.limits.output_bytes.is_some_and(|most| all > most)
     }
@@ -807,8 +741,8 @@ impl Running<'_> {
         }
         let notices = self.dialogue.as_ref().map(Dialogue::notices);
         outcome.warnings.extend(notices.into_iter().flatten());
-        outcome.stdout = self.stdout.map(|capture| capture.captured);
-        outcome.stderr = self.stderr.map(|capture| capture.captured);
+        outcome.stdout = self.stdout.map(Capture::captured);
+        outcome.stderr = self.stderr.map(Capture::captured);
         if self.ready_ns.is_some() && self.exited.is_none() && init_status == libc::SIGKILL {
             // The target ran, and was killed by the same signal.
             let target = Target {
