@@ -320,6 +320,21 @@ fn terminal_of_the_caller_is_not_the_targets_controlling_terminal() {
     }
 }
 
+/// Who gets power over init, by a fault of it or of the kernel, opens the terminal that is init's: /dev/tty needs no descriptor.
+///
+/// Shows that init has none: its session and the number of its terminal, proc_pid_stat(5).
+#[test]
+fn terminal_of_the_caller_is_not_inits_controlling_terminal() {
+    for dev in ["minimal", "host"] {
+        let terminal = Terminal::new();
+        let script = "read -r stat < /proc/1/stat; set -- ${stat##*)}; echo $4 $5";
+        let job = json!({"argv": ["/bin/sh", "-c", script], "cwd": "/", "dev": dev});
+        let report = at(&terminal.slave, true, &job);
+        let seen = report["stdout"]["text"].as_str().unwrap();
+        assert_eq!(seen, "1 0\n", "{dev}");
+    }
+}
+
 /// A terminal that is no session's can be taken by a leader without one: then it is the target's own controlling terminal,
 /// and the kernel would let it type. Whoever reads it later runs that.
 ///

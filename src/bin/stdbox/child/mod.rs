@@ -115,9 +115,7 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         fd::close(parents_gate);
     }
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
-    // A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on. A session is the target's
-    // alone: the kernel schedules each by itself, and takes some 10 us to make that possible (sched(7), autogroup).
-    process::new_process_group().map_err(fault(Phase::Bind, 0, Call::SetPGid))?;
+    leave_callers_group()?;
     if matches!(plan.id_maps.writer, MapWriter::Itself) {
         write_id_maps(&plan.id_maps)?;
     } else {
@@ -217,6 +215,24 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         gate: if hold { gate } else { -1 },
     };
     init::run(image, pid, kept, meter)
+}
+
+/// A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on. Where there is a terminal, this
+/// process leaves the session too, so that nothing in the container has it as its own.
+///
+/// Where there is none, the session is only the target's to make: for each the kernel makes a scheduling group, which takes longer
+/// than to ask (sched(7), autogroup).
+fn leave_callers_group() -> Done {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK;
+    match fd::open(libc::AT_FDCWD, c"/dev/tty", flags, 0) {
+        Err(Errno::ENXIO) => {
+            process::new_process_group().map_err(fault(Phase::Bind, 0, Call::SetPGid))
+        }
+        opened => {
+            let _none = opened.map(fd::close);
+            process::new_session().map_err(fault(Phase::Bind, 0, Call::SetSid))
+        }
+    }
 }
 
 fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
