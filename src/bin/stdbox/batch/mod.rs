@@ -195,6 +195,10 @@ impl<'a> Dispatcher<'a> {
         while !self.stopped && self.has_room() {
             if self.waits() == 0 {
                 self.next = self.lines.next_line();
+                // What was refused when nobody needed it may be given now.
+                if self.next.is_some() && self.workers.is_empty() {
+                    self.refused = None;
+                }
             }
             if self.lines.ended() {
                 self.input = None;

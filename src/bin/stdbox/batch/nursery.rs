@@ -26,7 +26,7 @@ pub(super) struct Nursery {
 }
 
 /// The number of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Birth(u64);
 
 /// A worker that waits for its job, or is just being made: what is written for it waits in the pipe.
