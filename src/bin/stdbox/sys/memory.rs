@@ -48,11 +48,7 @@ unsafe extern "C" fn memcmp(left: *const c_void, right: *const c_void, length: u
 #[cfg(target_arch = "x86_64")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, length: usize) -> *mut c_void {
-    let place = Copied {
-        to: to.cast(),
-        from: from.cast(),
-        length,
-    };
+    let place = Copied::new(to, from, length);
     // SAFETY: the caller's promise.
     unsafe { place.copy_forwards() };
     to
@@ -65,11 +61,7 @@ unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, length: usize)
 #[cfg(target_arch = "x86_64")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut c_void, from: *const c_void, length: usize) -> *mut c_void {
-    let place = Copied {
-        to: to.cast(),
-        from: from.cast(),
-        length,
-    };
+    let place = Copied::new(to, from, length);
     // Otherwise something would be written to that is still to be read.
     if length <= 2 * Copied::STEP || to.addr().wrapping_sub(from.addr()) >= length {
         // SAFETY: the caller's promise.
@@ -91,6 +83,14 @@ struct Copied {
 
 #[cfg(target_arch = "x86_64")]
 impl Copied {
+    const fn new(to: *mut c_void, from: *const c_void, length: usize) -> Self {
+        Self {
+            to: to.cast(),
+            from: from.cast(),
+            length,
+        }
+    }
+
     /// What is copied at once of what is long.
     const STEP: usize = size_of::<u128>();
 
