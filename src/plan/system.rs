@@ -375,26 +375,35 @@ fn lxcfs_part(b: &mut Builder<'_>, from: &AbsPath) -> Slot {
     slot
 }
 
-/// The fresh /proc.
-pub(super) fn proc(b: &mut Builder<'_>) {
-    if b.job.proc == ProcMode::None {
-        return;
-    }
-    let attributes = |read_only| Attributes {
-        read_only,
-        ..FORBIDDING
-    };
-    let strict = b.job.strict;
-    let fresh = |slot, read_only| Step::NewFs {
+/// A procfs of the container's own.
+fn procfs(slot: Slot, read_only: bool, strict: bool) -> Step {
+    Step::NewFs {
         slot,
         fstype: c"proc",
         options: Vec::new(),
-        attributes: attributes(read_only),
+        attributes: Attributes {
+            read_only,
+            ..FORBIDDING
+        },
         read_only_fallback: !read_only && !strict,
+    }
+}
+
+/// Makes the fresh /proc, as long as the host's can be written: if this one cannot, the namespaces are limited through that.
+pub(super) fn new_proc(b: &mut Builder<'_>) {
+    if b.job.proc != ProcMode::None {
+        let slot = b.slot();
+        b.prepare(procfs(slot, false, b.job.strict));
+        b.procfs = Some(slot);
+    }
+}
+
+/// Mounts it.
+pub(super) fn proc(b: &mut Builder<'_>) {
+    let Some(slot) = b.procfs else {
+        return;
     };
-    let slot = b.slot();
-    b.attach_step(fresh(slot, false));
-    b.procfs = Some(slot);
+    let strict = b.job.strict;
     b.mount(slot, &AbsPath::fixed("/proc"));
     // To the real root procfs gives the kernel's global settings by its uid alone.
     let (real_root, owns_init) = (b.real_root, b.owns_init);
@@ -415,7 +424,10 @@ pub(super) fn proc(b: &mut Builder<'_>) {
         });
         b.attach_step(Step::Restrict {
             at: At::slot(slot),
-            attributes: attributes(true),
+            attributes: Attributes {
+                read_only: true,
+                ..FORBIDDING
+            },
         });
         b.mount(slot, &path);
     }
@@ -428,7 +440,7 @@ pub(super) fn proc(b: &mut Builder<'_>) {
         // The kernel lets a nested container mount procfs only where an instance without anything over it exists, and
         // read-only if that is.
         let slot = b.slot();
-        b.attach_step(fresh(slot, hardened));
+        b.attach_step(procfs(slot, hardened, strict));
         b.mount(slot, &AbsPath::fixed("/proc/1/ns"));
     }
     if owns_init && !real_root && b.job.proc == ProcMode::Nestable {

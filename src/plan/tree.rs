@@ -325,6 +325,7 @@ impl<'a> Builder<'a> {
             .mounts
             .as_ref()
             .is_some_and(MountTable::root_is_bottom);
+        system::new_proc(&mut self);
         let mut steps = std::mem::take(&mut self.early);
         // Those that are still to come are few.
         steps.reserve_exact(self.prepare.len() + self.attach.len() + FEW);

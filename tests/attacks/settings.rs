@@ -279,6 +279,37 @@ fn cgroup_of_the_caller_cannot_be_mounted() {
     }
 }
 
+/// The same where a container around stdbox shows a /proc that can be written, and lets another one be mounted read-only only.
+///
+/// Shows that the number of such namespaces is limited through the one where that cannot be done through the other:
+/// namespaces(7), "The /proc/sys/user directory"; mount_namespaces(7), "Restrictions on mount namespaces".
+#[test]
+fn cgroup_namespace_cannot_be_made_where_the_jobs_proc_is_read_only() {
+    if !root() {
+        return skip(
+            "root",
+            "only root can mount procfs for the pids of the host",
+        );
+    }
+    let scene = Fresh::new();
+    let setup = format!(
+        "mount -t proc -o ro none {}; mount -t tmpfs none /proc/tty; exec \"$STDBOX\"",
+        scene.str()
+    );
+    let script =
+        "unshare -U true && echo nested; unshare -UC true 2>/dev/null && echo escaped; echo end";
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"directories": {"/": "read-only"}}),
+        json!({"directories": {"/": "full-access"}}),
+    ] {
+        let seen = run_in_namespace(&setup, &job(script, &fields));
+        assert!(seen.degraded().contains(&"proc-read-only"), "{seen}");
+        assert_eq!(seen.exited(0).stdout(), "nested\nend\n", "{fields}: {seen}");
+    }
+}
+
 /// No job gets a control group namespace of its own, so not every part of a script may have run.
 #[track_caller]
 fn only_ends(seen: &Run, fields: &Value) {
