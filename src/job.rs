@@ -370,6 +370,16 @@ impl Job {
         )
     }
 
+    /// Whether its container can be made before its turn has come, and unmade again, without anybody noticing: nothing of the
+    /// host is changed for it that stays, and nobody is told.
+    #[must_use]
+    pub fn can_wait_prepared(&self) -> bool {
+        let writes = |output: &Output| matches!(output, Output::File { .. });
+        let outputs = [Some(&self.stdout), self.stderr.as_ref()];
+        let named = outputs.into_iter().flatten().any(writes);
+        !named && self.results.is_none() && self.sync.is_none()
+    }
+
     /// What was given in the job itself, for its standard input and for files in the container.
     pub fn contents(&self) -> impl Iterator<Item = &Contents> {
         let input = match &self.stdin {

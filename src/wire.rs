@@ -210,6 +210,8 @@ pub enum Record {
     Ready {
         /// CLOCK_MONOTONIC.
         at_ns: u64,
+        /// How long it was ready and not allowed to run.
+        waited_ns: u64,
     },
     /// The job has used more processor time than it may.
     CpuTime {
@@ -261,7 +263,7 @@ impl Record {
         let values: [u64; USED] = match *self {
             Self::Failed(failure) => failure.words(FAILED),
             Self::Skipped(failure) => failure.words(SKIPPED),
-            Self::Ready { at_ns } => spread([READY, at_ns, 0, 0, 0]),
+            Self::Ready { at_ns, waited_ns } => spread([READY, at_ns, waited_ns, 0, 0]),
             Self::CpuTime { used_ns } => spread([CPU_TIME, used_ns, 0, 0, 0]),
             Self::Exited {
                 status,
@@ -314,7 +316,10 @@ impl Record {
         match kind {
             FAILED => Failure::from_words(a, b, c, d).map(Self::Failed),
             SKIPPED => Failure::from_words(a, b, c, d).map(Self::Skipped),
-            READY => Some(Self::Ready { at_ns: a }),
+            READY => Some(Self::Ready {
+                at_ns: a,
+                waited_ns: b,
+            }),
             CPU_TIME => Some(Self::CpuTime { used_ns: a }),
             EXITED => Some(Self::Exited {
                 status: u32::try_from(b).ok()?.cast_signed(),
@@ -401,7 +406,10 @@ mod tests {
         };
         for record in [
             record,
-            Record::Ready { at_ns: 5 },
+            Record::Ready {
+                at_ns: 5,
+                waited_ns: 8,
+            },
             Record::CpuTime { used_ns: 6 },
         ] {
             assert_eq!(Record::decode(&record.encode()), record);

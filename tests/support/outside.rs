@@ -17,7 +17,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn marker(word: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("marker-{word}-{}-{number}", std::process::id())
+    // No one begins with another one.
+    format!("marker-{word}-{}-{number:06}", std::process::id())
 }
 
 /// Every process with its command line.

@@ -3,11 +3,11 @@
 use crate::cli::{Options, Place};
 use crate::sys::fd::{self, Identity};
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, pollfd};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use stdbox::job::{Channels, Job};
 use stdbox::json;
@@ -20,6 +20,8 @@ pub(crate) struct Own<'a> {
     report: &'a Place,
     /// Where a worker of a batch writes the report first.
     pipe: Option<i32>,
+    /// Where it is told that its job's turn has come, if that is still to be waited for.
+    pub(crate) turn: Option<i32>,
 }
 
 impl<'a> Own<'a> {
@@ -28,13 +30,15 @@ impl<'a> Own<'a> {
             spec: &options.spec,
             report: &options.report,
             pipe: None,
+            turn: None,
         }
     }
 
     /// The same for a worker.
-    pub(crate) const fn through(self, pipe: i32) -> Self {
+    pub(crate) const fn through(self, pipe: i32, turn: Option<i32>) -> Self {
         Self {
             pipe: Some(pipe),
+            turn,
             ..self
         }
     }
@@ -68,6 +72,7 @@ impl<'a> Own<'a> {
             (place(self.spec, 0), "for the job itself"),
             (place(self.report, 1), "for the report"),
             (number(self.pipe), "for the report"),
+            (number(self.turn), "for the job itself"),
             (number(sync.map(|sync| sync.events)), "for \"sync\""),
             (number(sync.and_then(|sync| sync.control)), "for \"sync\""),
         ];
@@ -165,6 +170,26 @@ fn await_end(end: &File, events: i16) -> io::Result<()> {
     match fd::poll(&mut ends, None) {
         Ok(()) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Waits until a job's turn has come; it does not, if stdbox is told to stop before.
+pub(crate) fn await_turn(turn: i32, stop_signals: &OwnedFd) -> bool {
+    let wait = |fd| pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    loop {
+        let mut fds = [wait(turn), wait(stop_signals.as_raw_fd())];
+        let waited = fd::poll(&mut fds, None);
+        let [turn_ready, stop] = fds.map(|fd| fd.revents != 0);
+        match waited {
+            Ok(()) if stop => return false,
+            Ok(()) if turn_ready => return fd::read(turn, &mut [0]) == Ok(1),
+            Ok(()) | Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
     }
 }
 

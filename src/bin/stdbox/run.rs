@@ -9,7 +9,7 @@ use crate::scratch::DiskScratch;
 use crate::supervise::Leaving;
 use crate::sys::{fd, process};
 use crate::userns::UserNamespace;
-use crate::{facts, streams, supervise};
+use crate::{channel, facts, streams, supervise};
 use nix::libc;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
@@ -81,9 +81,24 @@ pub(crate) fn run(
     drop(bytes);
     streams::check_descriptors(&job)?;
     record.timing.parse_ns = clock.lap();
+    let can_wait_prepared = || job.can_wait_prepared() && streams::can_wait_open(&job.stdin);
+    let turn = match own.turn {
+        Some(turn) if !can_wait_prepared() => {
+            if !channel::await_turn(turn, stop_signals) {
+                return Ok(Outcome::before(Verdict::Cancelled));
+            }
+            clock.lap();
+            None
+        }
+        turn => turn,
+    };
     let caller = facts::caller();
     record.timing.facts_ns = clock.lap();
-    let asked = Asked { job: &job, own };
+    let asked = Asked {
+        job: &job,
+        own,
+        turn,
+    };
     // Whoever mounts something on the host between the look at the mount table and its copy makes an overlay fail.
     for _ in 1..ATTEMPTS {
         let outcome = attempt(asked, &caller, stop_signals, record);
@@ -100,6 +115,8 @@ pub(crate) fn run(
 struct Asked<'a> {
     job: &'a Job,
     own: Own<'a>,
+    /// Where the target waits for its turn.
+    turn: Option<i32>,
 }
 
 /// What the end of the process frees sooner than this process could, value by value: in memory that it shared with the
@@ -194,7 +211,7 @@ fn carry_out(
     record: &mut Record,
     namespace: &mut Option<UserNamespace>,
 ) -> Result<Outcome, Problem> {
-    let Asked { job, own } = asked;
+    let Asked { job, own, turn } = asked;
     strict_enough(job, plan)?;
     let wanted = job.results.as_ref();
     let mut places = Places {
@@ -212,6 +229,7 @@ fn carry_out(
             facts,
             places: &places,
             leaf: leaf.as_ref(),
+            turn,
             stop_signals,
         };
         let Record {

@@ -99,6 +99,16 @@ fn inherited(number: i32, at: String) -> Result<i32, Problem> {
     })
 }
 
+/// Whether nobody notices that this was opened some time before the target reads it: the writer of a named pipe would.
+pub(crate) fn can_wait_open(input: &Input) -> bool {
+    match input {
+        Input::File(path) => {
+            fd::mode_of(path).is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFREG)
+        }
+        _ => true,
+    }
+}
+
 /// Opens everything. Files that are to be replaced are emptied only once all of them are open.
 pub(crate) fn open(job: &Job, own: Own<'_>) -> Result<Streams, Problem> {
     let mut truncate = Vec::new();

@@ -71,6 +71,8 @@ struct Running<'a> {
     /// Since when a writer of the target's standard input is waited for.
     awaiting_ns: Option<u64>,
     ready_ns: Option<u64>,
+    /// How long the target waited for its turn.
+    waited_ns: u64,
     exited: Option<(Target, u64)>,
     /// Processor time of all processes, as far as it was added up.
     job_cpu_ns: u64,
@@ -121,6 +123,8 @@ pub(crate) struct Given<'a> {
     pub(crate) facts: &'a HostFacts,
     pub(crate) places: &'a Places<'a>,
     pub(crate) leaf: Option<&'a Leaf>,
+    /// Where the target waits for its turn.
+    pub(crate) turn: Option<i32>,
     /// Gives the signals that tell stdbox to stop.
     pub(crate) stop_signals: &'a OwnedFd,
 }
@@ -185,7 +189,8 @@ pub(crate) fn run(
         .dialogue
         .as_ref()
         .map_or([0; 2], Dialogue::paused_ns);
-    timing.setup_ns = ready.saturating_sub(started).saturating_sub(before_ns);
+    let paused_ns = before_ns.saturating_add(running.waited_ns);
+    timing.setup_ns = ready.saturating_sub(started).saturating_sub(paused_ns);
     timing.run_ns = exited.saturating_sub(ready);
     timing.teardown_ns = ended.saturating_sub(exited).saturating_sub(after_ns);
     let mut outcome = running.judge(job, plan, facts, status, rusage);
@@ -209,6 +214,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         plan,
         facts,
         leaf,
+        turn,
         stop_signals,
         ..
     } = given;
@@ -257,6 +263,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         gate: gate
             .as_ref()
             .map_or([-1; 2], |(own, other)| [other.as_raw_fd(), own.as_raw_fd()]),
+        turn: turn.unwrap_or(-1),
         handover: handover.as_ref().map_or(-1, |(_, other)| other.as_raw_fd()),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
         stdin: source,
@@ -309,6 +316,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         stderr: stderr.map(Capture::new),
         awaiting_ns: fifo.then(process::now_ns),
         ready_ns: None,
+        waited_ns: 0,
         exited: None,
         job_cpu_ns: 0,
         failed: None,
@@ -612,8 +620,9 @@ impl Running<'_> {
 
     fn take_record(&mut self, bytes: &[u8; wire::SIZE], job: &Job) {
         match Record::decode(bytes) {
-            Record::Ready { at_ns } => {
+            Record::Ready { at_ns, waited_ns } => {
                 self.ready_ns = Some(at_ns);
+                self.waited_ns = waited_ns;
                 self.forget_contents(job);
             }
             Record::Failed(failure) => self.failed = Some(failure),

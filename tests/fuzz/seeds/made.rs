@@ -208,7 +208,10 @@ fn records() -> Vec<(String, Vec<u8>)> {
         last: true,
     };
     let others = [
-        Record::Ready { at_ns: 1 },
+        Record::Ready {
+            at_ns: 1,
+            waited_ns: 2,
+        },
         Record::CpuTime { used_ns: 2 },
         end,
         Record::Garbled,

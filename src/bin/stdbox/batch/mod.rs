@@ -1,8 +1,12 @@
 //! Many jobs: one on each line in, one report on each line out, so many at a time. Ring 1.
 //!
 //! The dispatcher reads lines, hands each to a worker of its own, and writes what comes back, a report at a time. It keeps
-//! what it has read only as long as the line's report is not written: nothing is read while all workers are busy, and no job is
+//! what it has read only as long as the line's report is not written: no more is read than there are workers for, and no job is
 //! started while the caller does not read reports.
+//!
+//! Where jobs are short, most of their time is that of making and unmaking containers, and processors idle while one process
+//! waits for another. So the containers of the next jobs are made ahead, up to where the target would start; there each waits
+//! until it is its turn.
 
 mod nursery;
 mod worker;
@@ -13,7 +17,7 @@ use crate::cli::{Options, Place};
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
-use nursery::{Birth, Nursery, Spare, Unborn, reap};
+use nursery::{Nursery, Spare, Unborn, reap};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,6 +29,7 @@ use stdbox::outcome::{Outcome, Verdict};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::remedy;
 use stdbox::report::{Report, Timing};
+use worker::Worker;
 
 /// How much is read, and how much of a report is read, at once.
 const CHUNK: usize = 64 << 10;
@@ -35,8 +40,16 @@ const PIECE: usize = 4096;
 /// What the dispatcher waits for beside its workers: signals, the input, the output and the nursery.
 const OWN: usize = 4;
 
-/// So many workers wait for their job: where two jobs end together, the next two begin together.
-const SPARES: usize = 2;
+/// So many workers wait for a job.
+const SPARES: usize = 1;
+
+/// So many jobs are prepared before it is their turn: where two end together, the next two begin together. With one worker none is,
+/// since there a job finds what the one before it has left.
+const AHEAD: usize = 2;
+
+/// A container that was made ahead is not older than this when the target starts, since the host may change; and jobs that take
+/// longer gain nothing by it.
+const FRESH_NS: u64 = 100_000_000;
 
 /// So many workers that die without a job are no accident.
 const DEATHS: u8 = 16;
@@ -77,19 +90,6 @@ pub(crate) fn run(options: &Options, workers: usize) -> Result<(), Unfinished> {
     done
 }
 
-/// A job that runs.
-#[derive(Debug)]
-struct Worker {
-    birth: Birth,
-    /// What the nursery told of it, if that was asked for.
-    born: Option<Result<i32, Unborn>>,
-    line: Line,
-    /// Where the job is written, and how much of it has been.
-    feed: Option<(OwnedFd, Vec<u8>, usize)>,
-    from: OwnedFd,
-    report: Vec<u8>,
-}
-
 #[derive(Debug)]
 struct Dispatcher<'a> {
     most: usize,
@@ -97,8 +97,11 @@ struct Dispatcher<'a> {
     spares: VecDeque<Spare>,
     /// A worker could not be made, which may be otherwise when another one has ended.
     refused: Option<Errno>,
+    /// In the order in which they got their jobs.
     workers: Vec<Worker>,
-    /// Those that have said all that they had to say, the oldest first.
+    /// Whether the last job that ended was a short one.
+    short: bool,
+    /// Those that have said all that they had to say, or need say nothing, the oldest first.
     ending: VecDeque<i32>,
     spec: &'a Place,
     input: Option<File>,
@@ -134,6 +137,7 @@ impl<'a> Dispatcher<'a> {
             spares: VecDeque::new(),
             refused: None,
             workers: Vec::new(),
+            short: false,
             ending: VecDeque::new(),
             spec: &options.spec,
             input: None,
@@ -192,7 +196,11 @@ impl<'a> Dispatcher<'a> {
 
     /// Starts what can be started.
     fn start(&mut self) {
-        while !self.stopped && self.has_room() {
+        while !self.stopped && self.takes() {
+            self.take_turns();
+            if !self.has_room() {
+                return;
+            }
             if self.waits() == 0 {
                 self.next = self.lines.next_line();
                 // What was refused when nobody needed it may be given now.
@@ -213,8 +221,8 @@ impl<'a> Dispatcher<'a> {
                 continue;
             }
             if let Some(spare) = self.spares.pop_front() {
-                self.workers.push(Worker::new(spare, line));
-                self.deaths = 0;
+                let turn = self.turns() < self.most;
+                self.workers.push(Worker::new(spare, line, turn));
                 // The next one is made while this one runs.
                 self.refused = None;
                 self.ask();
@@ -230,18 +238,69 @@ impl<'a> Dispatcher<'a> {
                         .errno("clone3", errno);
                     self.answer(&line, problem);
                 }
-                _ => {
-                    self.returned.push_front(line);
-                    return;
-                }
+                _ => return self.give_back(line),
             }
         }
     }
 
-    /// Whether one more job may be started: the caller has all reports of those that have ended, or takes the last ones while the
-    /// next job begins.
+    /// Whether the caller has all reports of the jobs that have ended, or takes the last ones while the next job begins.
+    fn takes(&self) -> bool {
+        !self.untaken && self.reports.0.len() < PIECE
+    }
+
+    /// Whether one more job may be given to a worker.
     fn has_room(&self) -> bool {
-        self.workers.len() < self.most && !self.untaken && self.reports.0.len() < PIECE
+        let turns = self.turns();
+        let ahead = self.workers.len() - turns;
+        turns < self.most || self.short && self.most > 1 && ahead < AHEAD
+    }
+
+    /// How many jobs have had their turn, and not ended.
+    fn turns(&self) -> usize {
+        let turn = |worker: &&Worker| worker.turn_ns.is_some();
+        self.workers.iter().filter(turn).count()
+    }
+
+    /// Lets those begin whose turn has come.
+    fn take_turns(&mut self) {
+        for _ in self.turns()..self.most {
+            let waiting = |worker: &&mut Worker| worker.turn_ns.is_none();
+            let waiting = self.workers.iter_mut().filter(waiting);
+            let Some(first) = waiting.min_by_key(|worker| worker.line.number) else {
+                return;
+            };
+            first.turn(process::now_ns());
+        }
+    }
+
+    /// The line was given to a worker that has not begun with its job.
+    fn give_back(&mut self, line: Line) {
+        let at = self
+            .returned
+            .partition_point(|other| other.number < line.number);
+        self.returned.insert(at, line);
+    }
+
+    /// How long the jobs that wait for their turn may still do so.
+    fn patience_ns(&self) -> Option<u64> {
+        let waiting = |worker: &&Worker| worker.turn_ns.is_none();
+        let oldest = self.workers.iter().find(waiting)?;
+        let until = oldest.given_ns.saturating_add(FRESH_NS);
+        Some(until.saturating_sub(process::now_ns()))
+    }
+
+    /// Takes away the jobs that wait for their turn. Their lines are next again.
+    fn withdraw(&mut self) {
+        self.short = false;
+        let waiting = |worker: &mut Worker| worker.turn_ns.is_none();
+        let waiting: Vec<Worker> = self.workers.extract_if(.., waiting).collect();
+        for mut worker in waiting {
+            if let Ok(pid) = worker.pid(&mut self.nursery) {
+                process::kill(pid, libc::SIGTERM);
+                self.ending.push_back(pid);
+            }
+            self.give_back(worker.line);
+        }
     }
 
     /// How many lines have been read and not begun.
@@ -271,7 +330,7 @@ impl<'a> Dispatcher<'a> {
             events,
             revents: 0,
         };
-        let reads = !self.stopped && self.waits() == 0 && self.has_room();
+        let reads = !self.stopped && self.waits() == 0 && self.takes() && self.has_room();
         let input = self.input.as_ref().filter(|_| reads);
         // That nobody reads any more is said without being asked for.
         let writes = if self.reports.0.is_empty() {
@@ -292,11 +351,11 @@ impl<'a> Dispatcher<'a> {
         let spares = self.spares.iter().map(|spare| spare.report.as_raw_fd());
         fds.extend(spares.map(|spare| wait(Some(spare), POLLIN)));
         for worker in &self.workers {
-            let feed = worker.feed.as_ref().map(|(feed, ..)| feed.as_raw_fd());
             fds.push(wait(Some(worker.from.as_raw_fd()), POLLIN));
-            fds.push(wait(feed, POLLOUT));
+            fds.push(wait(worker.unwritten(), POLLOUT));
         }
-        if fd::poll(&mut fds, None).is_err() {
+        let patience = self.patience_ns();
+        if fd::poll(&mut fds, patience).is_err() {
             return;
         }
         let happened =
@@ -343,6 +402,9 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.workers = running;
+        if self.patience_ns() == Some(0) {
+            self.withdraw();
+        }
         if self.broken.is_some() {
             self.stop(None);
         }
@@ -354,13 +416,16 @@ impl<'a> Dispatcher<'a> {
             return;
         };
         match self.nursery.dismiss(dead.birth) {
-            Ok(()) => {
-                self.deaths = self.deaths.saturating_add(1);
-                if self.deaths == DEATHS {
-                    self.stop(Some(Errno::ECHILD));
-                }
-            }
+            Ok(()) => self.count_death(),
             Err(unborn) => self.refuse(unborn),
+        }
+    }
+
+    /// A worker has died that had not begun with a job.
+    fn count_death(&mut self) {
+        self.deaths = self.deaths.saturating_add(1);
+        if self.deaths == DEATHS {
+            self.broken = self.broken.or(Some(Errno::ECHILD));
         }
     }
 
@@ -415,6 +480,10 @@ impl<'a> Dispatcher<'a> {
     /// A worker has said all that it had to say, this last; nothing if it did not get so far.
     fn finish(&mut self, mut worker: Worker, last: &[u8]) {
         self.refused = None;
+        if let Some(since) = worker.turn_ns {
+            self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
+            self.deaths = 0;
+        }
         let born = worker.pid(&mut self.nursery);
         if !last.is_empty() {
             // All that it still has to do is to end, with what the kernel takes down of its container, and the next job need
@@ -423,8 +492,14 @@ impl<'a> Dispatcher<'a> {
             self.deliver(&worker.report);
             self.deliver(last);
         } else if let Err(unborn @ Unborn::Refused(_)) = born {
-            self.returned.push_back(worker.line);
+            self.give_back(worker.line);
             self.refuse(unborn);
+        } else if worker.turn_ns.is_none() {
+            if let Ok(pid) = born {
+                reap(pid);
+            }
+            self.give_back(worker.line);
+            self.count_death();
         } else {
             let status = born.map_or(0, reap);
             let signal = status & 0x7f;
@@ -480,72 +555,18 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Starts no more jobs, and cancels those that run.
+    /// Starts no more jobs, and cancels those that run; what was prepared has no report.
     fn stop(&mut self, broken: Option<Errno>) {
         self.broken = self.broken.or(broken);
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
         self.clear();
+        self.withdraw();
         for worker in &mut self.workers {
             if let Ok(pid) = worker.pid(&mut self.nursery) {
                 process::kill(pid, libc::SIGTERM);
             }
-        }
-    }
-}
-
-impl Worker {
-    fn new(spare: Spare, line: Line) -> Self {
-        let mut worker = Self {
-            birth: spare.birth,
-            born: None,
-            feed: Some((spare.job, worker::message(&line), 0)),
-            line,
-            from: spare.report,
-            report: Vec::new(),
-        };
-        worker.write();
-        worker
-    }
-
-    /// Who it is. If it is no longer known who, it has ended, or ends as soon as nobody reads its report.
-    fn pid(&mut self, nursery: &mut Nursery) -> Result<i32, Unborn> {
-        *self.born.get_or_insert_with(|| nursery.pid(self.birth))
-    }
-
-    /// Writes as much of its job as the pipe takes.
-    fn write(&mut self) {
-        let Some((to, message, done)) = &mut self.feed else {
-            return;
-        };
-        while let Some(rest) = message.get(*done..).filter(|rest| !rest.is_empty()) {
-            match fd::write(to.as_raw_fd(), rest) {
-                Ok(count) => *done += count,
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return,
-                // It is dead, which the pipe of its report will say.
-                Err(_) => break,
-            }
-        }
-        self.feed = None;
-    }
-
-    /// Reads a part of the report, and keeps it. The last one is returned, which most reports have but; nothing is in it if there
-    /// is no more and the line has not ended.
-    fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        match fd::read(self.from.as_raw_fd(), buffer) {
-            Ok(count) if count > 0 => {
-                let part = buffer.get(..count).unwrap_or_default();
-                // A report is one line.
-                if part.ends_with(b"\n") {
-                    return Some(part);
-                }
-                self.report.extend_from_slice(part);
-                None
-            }
-            Err(Errno::EINTR | Errno::EAGAIN) => None,
-            Ok(_) | Err(_) => Some(b""),
         }
     }
 }

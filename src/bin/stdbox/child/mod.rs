@@ -43,6 +43,8 @@ pub(crate) struct Image {
     pub(crate) handover: i32,
     /// Where the target waits for the caller, and the parent's end of that; -1 where nobody is waited for.
     pub(crate) gate: [i32; 2],
+    /// Where the target waits for its turn; -1 where it has come.
+    pub(crate) turn: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
     /// What is still to be done about standard input.

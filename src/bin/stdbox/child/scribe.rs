@@ -45,7 +45,10 @@ fn serve(maps: &IdMaps, asked: i32, answer: i32) -> ! {
         let written =
             write(pid, b"/uid_map", &maps.uid).and_then(|()| write(pid, b"/gid_map", &maps.gid));
         let record = match written {
-            Ok(()) => Record::Ready { at_ns: 0 },
+            Ok(()) => Record::Ready {
+                at_ns: 0,
+                waited_ns: 0,
+            },
             Err(failure) => Record::Failed(failure),
         };
         // Whoever asked is gone if it cannot be told.

@@ -45,14 +45,10 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
         own_view(plan)?;
         process::limit_capabilities(Capabilities::default()).map_err(failed(Call::CapSet))?;
     }
+    let waited_ns = await_turn(image)?;
     // Without a parent to read it, the target must not run: it would have nobody to end it.
-    say(
-        image,
-        Record::Ready {
-            at_ns: process::now_ns(),
-        },
-    )
-    .map_err(fault(Phase::Exec, 0, Call::Write))?;
+    let at_ns = process::now_ns();
+    say(image, Record::Ready { at_ns, waited_ns }).map_err(fault(Phase::Exec, 0, Call::Write))?;
     // From here on nothing but execve is called: the filter may deny anything else.
     if let Some(filter) = &plan.filter {
         process::install_filter(filter).map_err(fault(Phase::Filter, 0, Call::Seccomp))?;
@@ -116,6 +112,21 @@ fn await_caller(image: &Image) -> Done {
         Ok(1) => Ok(()),
         Ok(_) => Err(fault(Phase::Sync, 0, Call::Read)(Errno::EPIPE)),
         Err(errno) => Err(fault(Phase::Sync, 0, Call::Read)(errno)),
+    }
+}
+
+/// Waits until the job's turn has come; says how long.
+fn await_turn(image: &Image) -> Result<u64, Failure> {
+    if image.turn < 0 {
+        return Ok(0);
+    }
+    let since = process::now_ns();
+    let failed = fault(Phase::Sync, 1, Call::Read);
+    match fd::read(image.turn, &mut [0]) {
+        Ok(1) => Ok(process::now_ns().saturating_sub(since)),
+        // Nobody is left to say it.
+        Ok(_) => Err(failed(Errno::EPIPE)),
+        Err(errno) => Err(failed(errno)),
     }
 }
 
@@ -187,10 +198,10 @@ fn descriptors(plan: &Plan, image: &Image) -> Done {
     // Closed now, not only by `execve`: the working directory and the program are looked up before that, and their paths
     // may lead through /proc/self/fd to any descriptor that is still open.
     let [gate, _] = image.gate;
-    let mut ours = [image.records, gate];
+    let mut ours = [image.records, gate, image.turn];
     ours.sort_unstable();
     let close = |mut first: u32, last: u32| {
-        // The one that says what fails, and the one where the caller is waited for, are close-on-exec.
+        // The one that says what fails, and those where the caller or a turn is waited for, are close-on-exec.
         for own in ours.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
             if (first..=last).contains(&own) {
                 fd::close_range(first, own.saturating_sub(1)).map_err(fault(

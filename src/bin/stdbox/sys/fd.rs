@@ -241,6 +241,12 @@ pub(crate) fn mode(fd: c_int) -> Option<u32> {
     Some(found.stx_mode.into())
 }
 
+/// The same of what is at a path, behind links.
+pub(crate) fn mode_of(path: &CStr) -> Option<u32> {
+    let found = statx(libc::AT_FDCWD, path, 0, libc::STATX_TYPE | libc::STATX_MODE)?;
+    Some(found.stx_mode.into())
+}
+
 /// Type and permission bits of what is at a path, which is not followed if it is a link, and whether it is the root of a
 /// mount.
 ///
