@@ -108,6 +108,9 @@ pub(super) fn program(sections: &[Section]) -> Vec<Instruction> {
 /// Beyond the highest number of any system call, for weighing the last range.
 const NUMBERS: u32 = 512;
 
+/// More than so many single numbers are found sooner by halving.
+const MOST_EXCEPTIONS: usize = 2;
+
 /// A place in a program that is written from its end to its start: how many instructions stand behind it.
 type Place = usize;
 
@@ -200,10 +203,19 @@ impl Backwards {
 
     fn cases(&mut self, verdict: &Verdict) -> Place {
         let mut next = self.give(verdict.otherwise);
-        for case in verdict.cases.iter().rev() {
+        for (index, case) in verdict.cases.iter().enumerate().rev() {
+            let mut earlier = verdict.cases.iter().take(index);
+            if earlier.any(|earlier| earlier.conditions == case.conditions) {
+                // It never comes to that.
+                continue;
+            }
             let mut pass = self.give(case.action);
-            for (condition, width) in case.conditions.iter().rev() {
-                pass = self.test(*condition, *width, pass, next);
+            // Each condition alone leads to the one behind it, and all of a case to the next case.
+            let mut own = (case.conditions.len() == 1).then_some(next);
+            for condition in case.conditions.iter().rev() {
+                pass = self.test(*condition, pass, next, own);
+                // Where a condition never holds there is no code for it.
+                own = (pass != next).then_some(pass);
             }
             next = pass;
         }
@@ -219,6 +231,9 @@ impl Backwards {
             [(_, verdict)] => return self.decide(verdict),
             [(first, _), rest @ ..] => (*first, rest),
         };
+        if let Some(place) = self.exceptions(ranges) {
+            return place;
+        }
         let middle = first + end.saturating_sub(first) / 2;
         // The range that begins nearest to the middle.
         let after = rest.partition_point(|(start, _)| *start < middle);
@@ -235,17 +250,48 @@ impl Backwards {
         self.branch(JUMP_IF_AT_LEAST, start, high, low)
     }
 
-    /// One condition, and where it goes on if it holds and if not.
-    fn test(&mut self, condition: Condition, width: Width, pass: Place, fail: Place) -> Place {
+    /// A range with a single number or two in it that are decided otherwise, each of which takes one comparison instead of two.
+    fn exceptions(&mut self, ranges: &[(u32, Verdict)]) -> Option<Place> {
+        let (pairs, last) = ranges.as_chunks::<2>();
+        let [(_, rule)] = last else { return None };
+        let after = ranges.iter().skip(2).step_by(2);
+        let single = |([(_, around), (number, _)], (next, _)): (&[_; 2], &(u32, Verdict))| {
+            around == rule && number + 1 == *next
+        };
+        if pairs.len() > MOST_EXCEPTIONS || !pairs.iter().zip(after).all(single) {
+            return None;
+        }
+        let mut next = self.decide(rule);
+        for [_, (number, exception)] in pairs.iter().rev() {
+            let found = self.decide(exception);
+            next = self.branch(JUMP_IF_EQUAL, *number, found, next);
+        }
+        Some(next)
+    }
+
+    /// One condition, and where it goes on if it holds and if not; to which of them nothing else goes.
+    fn test(
+        &mut self,
+        (condition, width): (Condition, Width),
+        pass: Place,
+        fail: Place,
+        own: Option<Place>,
+    ) -> Place {
         match width {
-            Width::Half => self.short(condition, 0xffff, pass, fail),
-            Width::Word => self.short(condition, u32::MAX, pass, fail),
+            Width::Half => self.short(condition, 0xffff, (pass, fail), own),
+            Width::Word => self.short(condition, u32::MAX, (pass, fail), own),
             Width::Long => self.long(condition, pass, fail),
         }
     }
 
     /// An argument of which the kernel looks at these low bits only.
-    fn short(&mut self, condition: Condition, bits: u32, pass: Place, fail: Place) -> Place {
+    fn short(
+        &mut self,
+        condition: Condition,
+        bits: u32,
+        (pass, fail): (Place, Place),
+        own: Option<Place>,
+    ) -> Place {
         let (mask, value, jump, yes, no) = match condition.test {
             Test::MaskedEqual { mask, value } => {
                 (halves(mask).1 & bits, value, JUMP_IF_EQUAL, pass, fail)
@@ -261,8 +307,21 @@ impl Backwards {
             // A value that no argument has is above all of them: every comparison with it ends like one that failed.
             return no;
         };
+        let mut places = [yes, no];
+        if mask == u32::MAX && own.is_some_and(|own| self.needs_no_load(condition.argument, own)) {
+            for place in places.iter_mut().filter(|place| Some(**place) == own) {
+                *place -= 1;
+            }
+        }
+        let [yes, no] = places;
         let compared = self.branch(jump, value, yes, no);
         self.load(low(condition.argument), mask, compared)
+    }
+
+    /// Takes away the load of an argument at this place, with which the program begins so far, if there is one.
+    fn needs_no_load(&mut self, argument: u8, place: Place) -> bool {
+        let load = op(LOAD, low(argument));
+        place + 1 == self.code.len() && self.code.pop_if(|last| *last == load).is_some()
     }
 
     /// An argument of 64 bits, which a program has to compare by halves.

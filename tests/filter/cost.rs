@@ -14,6 +14,18 @@ fn cost(compiled: &Compiled, architecture: u32) -> (usize, usize) {
     (total * 100 / 512, longest)
 }
 
+/// How many comparisons with what was just loaded go on with the same load.
+fn loaded_twice(compiled: &Compiled) -> usize {
+    const LOAD: u16 = 0x20;
+    const COMPARISONS: [u16; 3] = [0x15, 0x25, 0x35];
+    let program = &compiled.program;
+    let twice = |i: usize, skip: u8| program.get(i + 2 + usize::from(skip)) == program.get(i);
+    (0..program.len() - 1)
+        .filter(|&i| program[i].code == LOAD && COMPARISONS.contains(&program[i + 1].code))
+        .filter(|&i| twice(i, program[i + 1].jt) || twice(i, program[i + 1].jf))
+        .count()
+}
+
 #[test]
 fn programs_take_few_instructions_per_number() {
     for (machine, name, native, compat) in [
@@ -31,6 +43,7 @@ fn programs_take_few_instructions_per_number() {
             ("engine", &engine, compat, 14_00, 40),
         ] {
             let seen = cost(compiled, architecture);
+            assert_eq!(loaded_twice(compiled), 0, "{what} on {machine:?}");
             assert!(
                 seen.0 < mean && seen.1 < most,
                 "{what} on {machine:?}, {architecture:#x}: {seen:?}, {} in all",
