@@ -64,5 +64,14 @@ fn link(directory: &str) {
         println!("cargo::rustc-link-arg-bins=-T{script}");
         // The start code of musl reads packed relocations, which are a hundredth of the others.
         println!("cargo::rustc-link-arg-bins=-zpack-relative-relocs");
+        // What a job runs lies side by side, in half as many pages; `tests/order/run` finds it out. The names are those of one
+        // compiler: where it is another one, the order is any, as without the file.
+        let order = std::path::absolute("src/bin/stdbox/order.txt").expect("there is a directory");
+        println!("cargo::rerun-if-changed={}", order.display());
+        println!(
+            "cargo::rustc-link-arg-bin=stdbox=--symbol-ordering-file={}",
+            order.display()
+        );
+        println!("cargo::rustc-link-arg-bin=stdbox=--no-warn-symbol-ordering");
     }
 }
