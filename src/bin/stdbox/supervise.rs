@@ -266,6 +266,8 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         turn: turn.unwrap_or(-1),
         handover: handover.as_ref().map_or(-1, |(_, other)| other.as_raw_fd()),
         streams: [stdin.as_raw_fd(), out.as_raw_fd(), err.as_raw_fd()],
+        captured: [(&stdout, out), (&stderr, err)]
+            .map(|(capture, end)| capture.as_ref().map_or(-1, |_| end.as_raw_fd())),
         stdin: source,
         strict: job.strict,
         large: job.contents().cloned().collect(),

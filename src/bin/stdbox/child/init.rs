@@ -25,7 +25,15 @@ pub(super) struct Kept {
 
 /// Waits for the target. It never returns; when it ends, the kernel kills all that is left in the pid namespace.
 pub(super) fn run(image: &Image, target: i32, kept: Kept, mut meter: Option<Meter<'_>>) -> ! {
-    let mut open = [image.records, kept.processes, kept.scratch, kept.gate];
+    let [out, err] = image.captured;
+    let mut open = [
+        image.records,
+        kept.processes,
+        kept.scratch,
+        kept.gate,
+        out,
+        err,
+    ];
     open.sort_unstable();
     let mut first = 0;
     for keep in open.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {

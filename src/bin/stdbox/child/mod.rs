@@ -47,6 +47,9 @@ pub(crate) struct Image {
     pub(crate) turn: i32,
     /// What becomes 0, 1 and 2; none of them is below 3.
     pub(crate) streams: [i32; 3],
+    /// Those of 1 and 2 that are read into the report; else -1. Init keeps them open, so that the parent is not woken for their
+    /// ends, and not moved to another processor, just before it is woken for the record that the target has ended.
+    pub(crate) captured: [i32; 2],
     /// What is still to be done about standard input.
     pub(crate) stdin: Source,
     /// Whether the parent was protected from the out-of-memory killer before it lifted that for this process.
