@@ -314,8 +314,12 @@ fn a_worker_that_is_killed_before_its_turn_costs_no_job() {
             // SAFETY: no memory is passed. Who has ended cannot be signalled any more.
             let _ended = unsafe { libc::kill(pid, libc::SIGKILL) };
         }
-        // Until the batch has seen it.
-        std::thread::sleep(LONG);
+        // Until the batch has seen it. If the job is what ends its worker, that is for its report to say.
+        std::thread::sleep(LONG / 10);
+        let begun = Instant::now();
+        while begun.elapsed() < LONG {
+            assert_eq!(crowd.containers(), 2, "it is not prepared again");
+        }
         let (scene, report) = crowd.go_on();
         assert_eq!(report["outcome"], "exited", "{report}");
         assert_eq!(told(&scene), "ran\n");

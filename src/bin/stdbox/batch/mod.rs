@@ -223,6 +223,7 @@ impl<'a> Dispatcher<'a> {
             if let Some(spare) = self.spares.pop_front() {
                 let turn = self.turns() < self.most;
                 self.workers.push(Worker::new(spare, line, turn));
+                self.deaths = 0;
                 // The next one is made while this one runs.
                 self.refused = None;
                 self.ask();
@@ -416,16 +417,13 @@ impl<'a> Dispatcher<'a> {
             return;
         };
         match self.nursery.dismiss(dead.birth) {
-            Ok(()) => self.count_death(),
+            Ok(()) => {
+                self.deaths = self.deaths.saturating_add(1);
+                if self.deaths == DEATHS {
+                    self.stop(Some(Errno::ECHILD));
+                }
+            }
             Err(unborn) => self.refuse(unborn),
-        }
-    }
-
-    /// A worker has died that had not begun with a job.
-    fn count_death(&mut self) {
-        self.deaths = self.deaths.saturating_add(1);
-        if self.deaths == DEATHS {
-            self.broken = self.broken.or(Some(Errno::ECHILD));
         }
     }
 
@@ -482,7 +480,6 @@ impl<'a> Dispatcher<'a> {
         self.refused = None;
         if let Some(since) = worker.turn_ns {
             self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
-            self.deaths = 0;
         }
         let born = worker.pid(&mut self.nursery);
         if !last.is_empty() {
@@ -499,7 +496,8 @@ impl<'a> Dispatcher<'a> {
                 reap(pid);
             }
             self.give_back(worker.line);
-            self.count_death();
+            // If it is the job that ends it, its report is to say so, once its turn has come.
+            self.short = false;
         } else {
             let status = born.map_or(0, reap);
             let signal = status & 0x7f;
