@@ -374,10 +374,11 @@ impl Job {
     /// host is changed for it that stays, and nobody is told.
     #[must_use]
     pub fn can_wait_prepared(&self) -> bool {
-        let writes = |output: &Output| matches!(output, Output::File { .. });
-        let outputs = [Some(&self.stdout), self.stderr.as_ref()];
-        let named = outputs.into_iter().flatten().any(writes);
-        !named && self.results.is_none() && self.sync.is_none()
+        let file = |output: &Output| matches!(output, Output::File { .. });
+        let mut outputs = [Some(&self.stdout), self.stderr.as_ref()].into_iter();
+        let upper = |mount: &Mount| matches!(mount.kind, MountKind::Overlay { .. });
+        let writes = outputs.any(|output| output.is_some_and(file));
+        !writes && !self.mounts.iter().any(upper) && self.results.is_none() && self.sync.is_none()
     }
 
     /// What was given in the job itself, for its standard input and for files in the container.

@@ -65,9 +65,14 @@ impl Crowd {
 
     /// Whether a third container is there at any moment before one would be too old.
     fn prepares(&self) -> bool {
+        self.prepares_more(1)
+    }
+
+    /// Whether so many are there that wait for their turn.
+    fn prepares_more(&self, count: usize) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < LONG {
-            if self.containers() > 2 {
+            if self.containers() >= 2 + count {
                 return true;
             }
         }
@@ -241,6 +246,21 @@ fn what_others_would_notice_is_not_done_before_its_turn() {
     quiet(&crowd, "results", &|| !place.exists());
     assert!(!results(&crowd.stop()).exists());
 
+    // Nothing is made in a work directory, and its upper layer is not in use.
+    let layer = |scene: &Fresh, name: &str| scene.path().join(name);
+    let crowd = Crowd::new(|scene| {
+        let [lower, upper, work] = ["lower", "upper", "work"].map(|name| layer(scene, name));
+        for place in [&lower, &upper, &work] {
+            fs::create_dir(place).unwrap();
+        }
+        let mount = json!({"type": "overlay", "target": "/tmp/work", "lower": [lower], "upper": upper, "work": work});
+        beside(scene, &json!({"mounts": [mount]}))
+    });
+    let place = layer(&crowd.scene, "work");
+    let made = || fs::read_dir(&place).unwrap().count();
+    quiet(&crowd, "a work directory", &|| made() == 0);
+    drop(crowd.stop());
+
     // The caller hears of no event.
     let events = Fresh::new();
     let file = fs::File::create(events.path().join("events")).unwrap();
@@ -295,6 +315,58 @@ fn a_batch_that_ends_leaves_nothing_of_a_job_that_waits_for_its_turn() {
         assert_eq!(left(&scene), ["a", "b"]);
     }
     assert_eq!(noticed, [true; 2], "in no attempt was there one");
+}
+
+#[test]
+fn what_is_in_the_way_of_a_job_before_its_turn_is_not_told() {
+    let crowd = Crowd::new(|scene| {
+        let late = json!({"cwd": scene.path().join("late")});
+        with(telling(scene), &late)
+    });
+    // Time enough to find that it is not there.
+    std::thread::sleep(LONG / 4);
+    fs::create_dir(crowd.scene.path().join("late")).unwrap();
+    let (scene, report) = crowd.go_on();
+    assert_eq!(report["exit_code"], 0, "{report}");
+    assert_eq!(told(&scene), "ran\n");
+}
+
+#[test]
+fn a_worker_that_does_not_end_when_its_job_is_withdrawn_holds_up_no_other() {
+    let mut stopped = Vec::new();
+    for _ in 0..20 {
+        let mut crowd = Crowd::new(telling);
+        crowd.batch.give(&shell_job("fourth", "true"));
+        let [a, b] = ["a", "b"].map(|id| worker_of(&format!("{}-{id}", crowd.word)).0);
+        if crowd.prepares_more(2) {
+            stopped = children(crowd.dispatcher);
+            stopped.retain(|&pid| ![a, b].contains(&pid) && !children(pid).is_empty());
+        }
+        for &pid in &stopped {
+            // SAFETY: no memory is passed. Who has ended cannot be signalled any more.
+            let _ended = unsafe { libc::kill(pid, libc::SIGSTOP) };
+        }
+        std::thread::sleep(LONG);
+        stopped.retain(|&pid| state(pid) == Some('T'));
+        fs::write(crowd.scene.path().join("end"), "").unwrap();
+        for i in 0..20 {
+            crowd.batch.give(&shell_job(&i.to_string(), "true"));
+        }
+        for _ in 0..24 {
+            assert_eq!(crowd.batch.report()["outcome"], "exited");
+        }
+        for &pid in &stopped {
+            assert_eq!(state(pid), Some('T'), "it was there all the time");
+            kill(pid, libc::SIGCONT);
+        }
+        let (rest, _, status) = crowd.batch.end();
+        assert_eq!((rest.len(), status), (0, Some(0)));
+        assert_eq!(told(&crowd.scene), "ran\n");
+        if !stopped.is_empty() {
+            break;
+        }
+    }
+    assert!(!stopped.is_empty(), "in no attempt was there one");
 }
 
 #[test]

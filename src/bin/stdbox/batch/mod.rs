@@ -101,8 +101,11 @@ struct Dispatcher<'a> {
     workers: Vec<Worker>,
     /// Whether the last job that ended was a short one.
     short: bool,
-    /// Those that have said all that they had to say, or need say nothing, the oldest first.
+    /// Those that have said all that they had to say, the oldest first.
     ending: VecDeque<i32>,
+    /// Those that were told to end before their turn. How long that takes depends on the host, so none is waited for as long as
+    /// there are jobs.
+    withdrawn: Vec<i32>,
     spec: &'a Place,
     input: Option<File>,
     lines: Lines,
@@ -139,6 +142,7 @@ impl<'a> Dispatcher<'a> {
             workers: Vec::new(),
             short: false,
             ending: VecDeque::new(),
+            withdrawn: Vec::new(),
             spec: &options.spec,
             input: None,
             lines: Lines::default(),
@@ -179,7 +183,7 @@ impl<'a> Dispatcher<'a> {
             }
             self.turn(&mut buffer);
         }
-        for pid in self.ending.drain(..) {
+        for pid in self.ending.drain(..).chain(self.withdrawn.drain(..)) {
             reap(pid);
         }
         self.nursery.close();
@@ -252,7 +256,7 @@ impl<'a> Dispatcher<'a> {
     /// Whether one more job may be given to a worker.
     fn has_room(&self) -> bool {
         let turns = self.turns();
-        let ahead = self.workers.len() - turns;
+        let ahead = self.workers.len() - turns + self.withdrawn.len();
         turns < self.most || self.short && self.most > 1 && ahead < AHEAD
     }
 
@@ -298,7 +302,7 @@ impl<'a> Dispatcher<'a> {
         for mut worker in waiting {
             if let Ok(pid) = worker.pid(&mut self.nursery) {
                 process::kill(pid, libc::SIGTERM);
-                self.ending.push_back(pid);
+                self.withdrawn.push(pid);
             }
             self.give_back(worker.line);
         }
@@ -478,10 +482,19 @@ impl<'a> Dispatcher<'a> {
     /// A worker has said all that it had to say, this last; nothing if it did not get so far.
     fn finish(&mut self, mut worker: Worker, last: &[u8]) {
         self.refused = None;
-        if let Some(since) = worker.turn_ns {
-            self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
-        }
         let born = worker.pid(&mut self.nursery);
+        let Some(since) = worker.turn_ns else {
+            // Whatever it was, refused or killed: it is told when the same comes of it in its turn. The jobs that run now may be in
+            // its way.
+            self.short = false;
+            self.give_back(worker.line);
+            match born {
+                Ok(pid) => self.ending.push_back(pid),
+                Err(unborn) => self.refuse(unborn),
+            }
+            return;
+        };
+        self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
         if !last.is_empty() {
             // All that it still has to do is to end, with what the kernel takes down of its container, and the next job need
             // not wait for that.
@@ -491,13 +504,6 @@ impl<'a> Dispatcher<'a> {
         } else if let Err(unborn @ Unborn::Refused(_)) = born {
             self.give_back(worker.line);
             self.refuse(unborn);
-        } else if worker.turn_ns.is_none() {
-            if let Ok(pid) = born {
-                reap(pid);
-            }
-            self.give_back(worker.line);
-            // If it is the job that ends it, its report is to say so, once its turn has come.
-            self.short = false;
         } else {
             let status = born.map_or(0, reap);
             let signal = status & 0x7f;
@@ -515,6 +521,7 @@ impl<'a> Dispatcher<'a> {
     /// Takes away the workers that have ended since they said all, and waits for the oldest where there are too many.
     fn clear(&mut self) {
         self.ending.retain(|&pid| !process::reap_ended(pid));
+        self.withdrawn.retain(|&pid| !process::reap_ended(pid));
         while self.ending.len() > self.most
             && let Some(pid) = self.ending.pop_front()
         {
