@@ -3,7 +3,7 @@
 use crate::cgroup_facts;
 use crate::child::probe;
 use crate::id_facts;
-use crate::sys::{alloc, fd, process, times};
+use crate::sys::{alloc, clone, fd, process, times};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::{CStr, CString, OsStr};
@@ -353,7 +353,7 @@ fn stackable(caller: &Caller, paths: &[AbsPath]) -> Vec<bool> {
         .map(|(i, path)| [At::host(path), scratch('u', i), scratch('w', i)])
         .collect();
     if let Ok((reader, writer)) = fd::pipe() {
-        if let Ok((pid, pidfd)) = process::clone(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) {
+        if let Ok((pid, pidfd)) = clone::copying(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) {
             if pid == 0 {
                 alloc::arm();
                 probe::run(&maps, &places, writer);

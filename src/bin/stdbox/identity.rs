@@ -3,7 +3,7 @@
 //! A privileged caller writes them itself; for the others newuidmap(1) and newgidmap(1) do it, which look up in /etc/subuid
 //! and /etc/subgid what the caller may map.
 
-use crate::sys::{fd, process};
+use crate::sys::{clone, fd, process};
 use crate::userns::UserNamespace;
 use crate::{diagnose, id_facts};
 use nix::errno::Errno;
@@ -160,7 +160,7 @@ fn started(
     let (reader, writer) = (fd::owned(reader), fd::owned(writer));
     let (argv, envp) = (process::Pointers::new(argv), process::Pointers::new(envp));
     let parent = process::own_pid();
-    let (pid, pidfd) = process::clone(0)?;
+    let (pid, pidfd) = clone::copying(0)?;
     if pid == 0 {
         let streams = [null.as_raw_fd(), null.as_raw_fd(), writer.as_raw_fd()];
         let prepared = process::die_with(parent)

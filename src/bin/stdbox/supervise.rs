@@ -10,7 +10,7 @@ use crate::identity::{self, Unmapped};
 use crate::oom;
 use crate::streams::{Feed, Source, Streams};
 use crate::sync::{Cancelled, Dialogue};
-use crate::sys::{alloc, fd, handover, process};
+use crate::sys::{alloc, clone, fd, handover, process};
 use crate::userns::UserNamespace;
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, pollfd};
@@ -254,7 +254,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
     let image = Image {
         was_protected: lifted.was_protected(),
         leaf: leaf.map(|leaf| leaf.fd().as_raw_fd()),
-        stack: process::Stack::of(&mut stack),
+        stack: clone::Stack::of(&mut stack),
         records: writer.as_raw_fd(),
         parents_end: reader.as_raw_fd(),
         maps_written: maps_written
@@ -280,10 +280,10 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         envp: process::Pointers::new(&plan.exec.envp),
     };
     let mut slots = vec![-1; plan.slots];
-    let (init, pidfd) = match process::clone(process::new(&plan.namespaces)) {
+    let (init, pidfd) = match clone::copying(clone::flags(&plan.namespaces)) {
         // A container around this one may have no more control group namespaces; then its own is this one's too.
         Err(Errno::ENOSPC) if plan.namespaces.contains(&Namespace::Cgroup) => {
-            process::clone(process::new(&plan.namespaces) & !libc::CLONE_NEWCGROUP)?
+            clone::copying(clone::flags(&plan.namespaces) & !libc::CLONE_NEWCGROUP)?
         }
         made => made?,
     };

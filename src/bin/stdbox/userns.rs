@@ -4,7 +4,7 @@
 //! namespace the caller has every capability, for as long as somebody holds a descriptor of the namespace.
 
 use crate::identity::{self, Unmapped};
-use crate::sys::{fd, process};
+use crate::sys::{clone, fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
@@ -31,7 +31,7 @@ impl UserNamespace {
         let (waits, goes) = fd::pipe().map_err(identity::refused("pipe2"))?;
         let (waits, goes) = (fd::owned(waits), fd::owned(goes));
         let (pid, pidfd) =
-            process::clone(libc::CLONE_NEWUSER).map_err(identity::refused("clone3"))?;
+            clone::copying(libc::CLONE_NEWUSER).map_err(identity::refused("clone3"))?;
         if pid == 0 {
             // It lives until it is told that its namespace is held, or the other end is gone.
             fd::close(goes.as_raw_fd());
@@ -57,7 +57,7 @@ impl UserNamespace {
         let (reader, writer) = fd::pipe()?;
         let (reader, writer) = (fd::owned(reader), fd::owned(writer));
         let parent = process::own_pid();
-        let (pid, pidfd) = process::clone(0)?;
+        let (pid, pidfd) = clone::copying(0)?;
         if pid == 0 {
             fd::close(reader.as_raw_fd());
             let status = match self.enter(parent).and_then(|()| work()) {
@@ -101,7 +101,7 @@ impl UserNamespace {
             done = self.enter(parent).map(|()| work());
             process::leave()
         };
-        let pid = process::clone_sharing(0, None, process::Stack::of(&mut stack), &mut body)?;
+        let pid = clone::sharing(0, None, clone::Stack::of(&mut stack), &mut body)?;
         while matches!(process::wait(pid), Ok(None) | Err(Errno::EINTR)) {}
         // The change of credentials has closed the files of this process in /proc too.
         process::set_dumpable()?;

@@ -6,7 +6,7 @@
 
 use super::worker;
 use crate::channel::Own;
-use crate::sys::{alloc, fd, handover, process};
+use crate::sys::{alloc, clone, fd, handover, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLIN, pollfd};
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ impl Nursery {
         let (socket, other) = handover::pair()?;
         let (socket, other) = (fd::owned(socket), fd::owned(other));
         let dispatcher = process::own_pid();
-        let (pid, pidfd) = process::clone(0)?;
+        let (pid, pidfd) = clone::copying(0)?;
         if pid == 0 {
             drop(socket);
             serve(other, dispatcher, own);
@@ -166,7 +166,7 @@ fn serve(socket: OwnedFd, dispatcher: i32, own: Own<'_>) -> ! {
             process::exit(1);
         };
         let (job, report) = (fd::owned(job), fd::owned(report));
-        let told = match process::clone_sibling() {
+        let told = match clone::sibling() {
             Ok(0) => {
                 drop(socket);
                 worker::run(job, report, dispatcher, own)

@@ -20,7 +20,7 @@ mod target;
 use meter::Meter;
 
 use crate::streams::Source;
-use crate::sys::{fd, handover, mount, process};
+use crate::sys::{clone, fd, handover, mount, network, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
@@ -77,7 +77,7 @@ pub(crate) struct Image {
     /// The directory of the job's own control group, if it has one.
     pub(crate) leaf: Option<i32>,
     /// A stack for the target's process, until it has a memory of its own.
-    pub(crate) stack: process::Stack,
+    pub(crate) stack: clone::Stack,
 }
 
 /// One descriptor for each slot of the plan; -1 where there is none.
@@ -204,7 +204,7 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     } else {
         Phase::Fork
     };
-    let pid = process::clone_sharing(own, image.leaf, image.stack, &mut target).map_err(fault(
+    let pid = clone::sharing(own, image.leaf, image.stack, &mut target).map_err(fault(
         born,
         0,
         Call::Clone,
@@ -426,8 +426,6 @@ fn write_file(path: &CStr, text: &[u8]) -> Done {
 }
 
 fn loopback() -> Done {
-    let socket = process::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
-    process::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))?;
-    fd::close(socket);
-    Ok(())
+    let socket = network::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
+    network::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))
 }

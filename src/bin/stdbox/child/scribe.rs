@@ -6,7 +6,7 @@
 
 use super::steps::{LINK, put_bytes, put_number};
 use super::{Done, fault};
-use crate::sys::{fd, process};
+use crate::sys::{clone, fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CStr;
@@ -25,7 +25,7 @@ pub(super) fn start(maps: &IdMaps) -> Result<Scribe, Failure> {
     let pipe = || fd::pipe().map_err(fault(Phase::IdMaps, 0, Call::Pipe));
     let (asked, requests) = pipe()?;
     let (answers, answer) = pipe()?;
-    let (pid, pidfd) = process::clone(0).map_err(fault(Phase::Fork, 0, Call::Clone))?;
+    let (pid, pidfd) = clone::copying(0).map_err(fault(Phase::Fork, 0, Call::Clone))?;
     if pid == 0 {
         fd::close(requests);
         fd::close(answers);

@@ -6,11 +6,14 @@
 #![allow(unsafe_code, reason = "this folder is where it is allowed")]
 
 pub(crate) mod alloc;
+pub(crate) mod clone;
 pub(crate) mod fd;
 pub(crate) mod handover;
 mod memory;
 pub(crate) mod mount;
+pub(crate) mod network;
 pub(crate) mod process;
+mod raw;
 mod start;
 pub(crate) mod times;
 pub(crate) mod transfer;
