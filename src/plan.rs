@@ -27,7 +27,7 @@ use crate::host::{Caller, HostFacts, Question};
 use crate::job::{Job, Rlimit, Seccomp};
 use crate::problem::{Notice, Problem};
 use crate::results::Time;
-use crate::spec::{Dev, IdMap, Mode};
+use crate::spec::{Dev, IdMap, Mode, Sys};
 use crate::sync::Sync;
 use crate::text::{AbsPath, Contents};
 use std::ffi::CString;
@@ -326,6 +326,8 @@ pub struct Plan {
     pub namespaces: Vec<Namespace>,
     /// Whether the network namespace is the container's own.
     pub own_network: bool,
+    /// Whether init makes it while the tree is built, which takes the kernel as long: nothing of the tree may belong to it.
+    pub network_beside: bool,
     /// The control group that the target starts in, if it is the job's own.
     pub leaf: Option<Leaf>,
     /// Events for the caller, and pauses by it.
@@ -380,6 +382,15 @@ impl Plan {
     #[must_use]
     pub const fn own_group(&self) -> bool {
         self.leaf.is_some() || self.sync.is_some()
+    }
+
+    /// The namespaces that init is born into.
+    pub fn cloned(&self) -> impl Iterator<Item = Namespace> {
+        let later = |namespace: &Namespace| self.network_beside && *namespace == Namespace::Network;
+        self.namespaces
+            .iter()
+            .copied()
+            .filter(move |namespace| !later(namespace))
     }
 }
 
@@ -484,9 +495,12 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     degraded.append(&mut tree.degraded);
     let (meter, cpu_backstop) = meter::meter(job, facts, leaf.as_mut(), &mut tree.warnings)?;
     let namespaces = namespaces(job, kept.is_some(), leaf.is_some());
+    // A sysfs shows the network of whoever mounts it.
+    let network_beside = namespaces.contains(&Namespace::Network) && job.sys != Sys::Fresh;
     Ok(Plan {
         namespaces,
         own_network: !job.host_network,
+        network_beside,
         leaf,
         sync: job.sync,
         id_maps: ids.maps,

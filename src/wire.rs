@@ -50,6 +50,8 @@ numbered! {
         Stdin = "stdin",
         /// Looking at the processes' use of the processor.
         Meter = "meter",
+        /// Making the network namespace beside the rest.
+        Network = "network",
         /// Bringing the loopback device up.
         Loopback = "loopback",
         /// A step of the plan.

@@ -455,7 +455,7 @@ fn plan_for_people_has_a_line_for_each_step() {
     let is_step = |line: &&str| words.contains(&line.split(' ').next().unwrap());
     assert_eq!(text.lines().filter(is_step).count(), steps, "{text}");
     assert!(
-        text.starts_with("clone3    user mount pid ipc uts network cgroup\n"),
+        text.starts_with("clone3    user mount pid ipc uts cgroup\nunshare   network\n"),
         "{text}"
     );
     assert!(text.contains("\nexec      /bin/true\n"), "{text}");

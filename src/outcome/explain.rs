@@ -43,9 +43,9 @@ impl Diagnosis {
     }
 }
 
-/// Why the namespaces could not be made: `clone3` failed in the parent.
+/// Why the namespaces could not be made: `clone3` failed in the parent, or `unshare` in init.
 #[must_use]
-pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
+pub fn namespaces_refused(call: Call, errno: Errno, host: &Diagnosis) -> Problem {
     const NAMESPACES: &str = "The kernel refused new namespaces";
     let (code, message, hint) = match errno {
         Errno::ENOSPC | Errno::EUSERS if host.max_user_namespaces == Some(0) => (
@@ -97,7 +97,7 @@ pub fn namespaces_refused(errno: Errno, host: &Diagnosis) -> Problem {
         _ => (Code::UsernsForbidden, NAMESPACES, "See user_namespaces(7)."),
     };
     Problem::new(code, Stage::Namespaces, message)
-        .errno(Call::Clone.name(), errno)
+        .errno(call.name(), errno)
         .hint(hint)
 }
 
@@ -156,6 +156,7 @@ pub fn explain(failure: Failure, job: &Job, plan: &Plan, host: &Diagnosis) -> Pr
         Phase::Meter => metering(failure.call, errno),
         Phase::Protection => Problem::new(Code::LimitRefused, Stage::Limits, PROTECTED)
             .hint("Start stdbox with an oom_score_adj of 0 or more (proc_pid_oom_score_adj(5); OOMScoreAdjust= of systemd), or with CAP_SYS_RESOURCE, or set \"strict\" to false."),
+        Phase::Network => return namespaces_refused(failure.call, errno, host),
         Phase::Loopback => Problem::new(
             Code::NetworkRefused,
             Stage::Network,

@@ -187,12 +187,11 @@ impl fmt::Display for Plan {
                 writeln!(f, "cgroup    {file} = {}", setting.value)?;
             }
         }
-        let names: Vec<_> = self
-            .namespaces
-            .iter()
-            .map(|namespace| namespace.name())
-            .collect();
+        let names: Vec<_> = self.cloned().map(Namespace::name).collect();
         writeln!(f, "clone3    {}", names.join(" "))?;
+        if self.network_beside {
+            writeln!(f, "unshare   {}", Namespace::Network.name())?;
+        }
         id_maps(f, &self.id_maps)?;
         if let Some(name) = &self.hostname {
             writeln!(f, "hostname  {}", shown(name))?;

@@ -228,7 +228,14 @@ fn exhaustion_of_the_callers_other_limits_is_a_typed_error() {
 /// of its own.
 #[test]
 fn exhaustion_of_namespaces_is_a_typed_error() {
-    for kind in ["user", "mnt", "pid", "ipc", "uts", "net"] {
+    for (kind, call) in [
+        ("user", "clone3"),
+        ("mnt", "clone3"),
+        ("pid", "clone3"),
+        ("ipc", "clone3"),
+        ("uts", "clone3"),
+        ("net", "unshare"),
+    ] {
         let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec \"$STDBOX\"");
         let script = if root() {
             format!("exec unshare -Ur sh -c '{script}'")
@@ -243,13 +250,38 @@ fn exhaustion_of_namespaces_is_a_typed_error() {
             complaint,
         };
         assert!(!ran_or_told(&seen, kind), "{kind}: {seen}");
-        assert_eq!(
-            seen.report["error"]["operation"], "clone3",
-            "{kind}: {seen}"
-        );
+        assert_eq!(seen.report["error"]["operation"], call, "{kind}: {seen}");
         let hint = seen.report["error"]["hint"].as_str().unwrap();
         assert!(hint.contains("namespaces"), "{kind}: {seen}");
     }
+}
+
+/// RLIMIT_NPROC in getrlimit(2) counts threads too. stdbox, init and the target are three; the thread that builds the tree is gone
+/// before the target comes. A shell is the fourth.
+#[test]
+fn exhaustion_of_processes_is_not_brought_about_by_a_thread() {
+    if root() {
+        return skip("user", "root has no such limit");
+    }
+    let scene = Fresh::new();
+    let job = scene.file("job.json", "{\"argv\":[\"true\"],\"cwd\":\"/\"}");
+    let outcomes = |most: u32, times: u32| {
+        let runs = format!(
+            "for run in $(seq {times}); do \"$STDBOX\" --spec {0}; done",
+            job.display()
+        );
+        let script = format!("exec prlimit --nproc={most} sh -c '{runs}'");
+        let (output, complaint, _) = in_namespace(&script, "");
+        let reports = serde_json::Deserializer::from_str(&output).into_iter::<Value>();
+        let seen: Vec<Value> = reports
+            .map(|report| report.unwrap()["outcome"].take())
+            .collect();
+        assert_eq!(seen.len(), times as usize, "{complaint}");
+        seen
+    };
+    assert_eq!(outcomes(3, 1), ["setup-failed"]);
+    let seen = outcomes(4, 300);
+    assert!(seen.iter().all(|outcome| outcome == "exited"), "{seen:?}");
 }
 
 // ---- the target's own use

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -273,6 +274,29 @@ fn ipc_netlink_tells_nothing_of_the_host() {
     assert_eq!(seen["devices"], json!(["lo"]), "{seen}");
     // Nobody is there to hear the request.
     assert_eq!(seen["process events"]["errno"], "ECONNREFUSED", "{seen}");
+}
+
+/// /proc/[pid]/net shows the network of that process to everybody who sees the process: proc(5). Init makes its network while
+/// a thread of it, which is still in the caller's, builds the tree; of that nothing may be left.
+#[test]
+fn ipc_network_of_the_host_is_not_seen_through_init() {
+    let name = format!("stdbox-seen-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _bound = UnixListener::bind_addr(&address).unwrap();
+    let script = "cat /proc/1/net/unix /proc/1/task/*/net/unix; echo /proc/1/task/* $$";
+    let of = |fields: Value| shell(script, fields).exited(0).stdout().to_owned();
+    assert!(of(json!({"network": "host"})).contains(&name));
+    for fields in [
+        json!({}),
+        json!({"directories": {"/": "read-only"}}),
+        json!({"sys": "fresh"}),
+        json!({"user": {"uid": 0, "gid": 0}}),
+    ] {
+        let seen = of(fields.clone());
+        assert!(!seen.contains(&name), "{fields}: {seen}");
+        let processes = seen.lines().last().unwrap();
+        assert_eq!(processes, "/proc/1/task/1 2", "{fields}");
+    }
 }
 
 // ---- processes by number and by descriptor

@@ -1013,12 +1013,12 @@ fn a_process_that_cannot_be_made_is_waited_for_or_reported() {
         skip("strace", "there is no strace to fail system calls with");
         return;
     }
-    let jobs = lines(&[
-        shell_job("a", "sleep 0.3"),
-        shell_job("b", "true"),
-        shell_job("c", "true"),
-    ]);
-    // The first call of every process works: the dispatcher's for the nursery, and a worker's for its container.
+    let host_network = json!({"network": "host"});
+    let jobs = [("a", "sleep 0.3"), ("b", "true"), ("c", "true")]
+        .map(|(id, script)| with(shell_job(id, script), &host_network));
+    let jobs = lines(&jobs);
+    // The first call of every process works: the dispatcher's for the nursery, a worker's for its container, and, as there is no
+    // network to be made beside the tree, init's for the target.
     for (faults, expected) in [
         ("2", ["exited", "exited", "exited"]),
         ("2+", ["exited", "setup-failed", "setup-failed"]),

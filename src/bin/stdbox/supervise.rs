@@ -150,7 +150,8 @@ pub(crate) fn run(
     let mut running = match start(&given, streams) {
         Ok(running) => running,
         Err(errno) => {
-            let problem = outcome::namespaces_refused(errno, &diagnose::namespaces());
+            let problem =
+                outcome::namespaces_refused(wire::Call::Clone, errno, &diagnose::namespaces());
             return Outcome::before(Verdict::SetupFailed(problem));
         }
     };
@@ -280,10 +281,11 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         envp: process::Pointers::new(&plan.exec.envp),
     };
     let mut slots = vec![-1; plan.slots];
-    let (init, pidfd) = match clone::copying(clone::flags(&plan.namespaces)) {
+    let namespaces = clone::flags(plan.cloned());
+    let (init, pidfd) = match clone::copying(namespaces) {
         // A container around this one may have no more control group namespaces; then its own is this one's too.
         Err(Errno::ENOSPC) if plan.namespaces.contains(&Namespace::Cgroup) => {
-            clone::copying(clone::flags(&plan.namespaces) & !libc::CLONE_NEWCGROUP)?
+            clone::copying(namespaces & !libc::CLONE_NEWCGROUP)?
         }
         made => made?,
     };

@@ -12,6 +12,7 @@
 
 pub(crate) mod init;
 pub(crate) mod meter;
+mod network;
 pub(crate) mod probe;
 mod scribe;
 mod steps;
@@ -20,7 +21,7 @@ mod target;
 use meter::Meter;
 
 use crate::streams::Source;
-use crate::sys::{clone, fd, handover, mount, network, process};
+use crate::sys::{clone, fd, handover, mount, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::convert::Infallible;
@@ -76,7 +77,7 @@ pub(crate) struct Image {
     pub(crate) tables: meter::Tables,
     /// The directory of the job's own control group, if it has one.
     pub(crate) leaf: Option<i32>,
-    /// A stack for the target's process, until it has a memory of its own.
+    /// A stack for the thread that prepares init, and then for the target's process, until it has a memory of its own.
     pub(crate) stack: clone::Stack,
 }
 
@@ -120,39 +121,16 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
         fd::close(parents_gate);
     }
     process::die_with_parent().map_err(fault(Phase::Bind, 0, Call::PrCtl))?;
-    leave_callers_group()?;
-    if matches!(plan.id_maps.writer, MapWriter::Itself) {
-        write_id_maps(&plan.id_maps)?;
-    } else {
-        await_id_maps(image)?;
-    }
-    if plan.procfs.is_none() {
-        limit_namespaces(plan, None)?;
-    }
+    let mut prepare = || prepare(plan, image, slots);
+    let Prepared { processes, umask } = match plan.network_beside {
+        true => network::beside(image, prepare)?,
+        false => prepare()?,
+    };
     if plan.own_keyring {
         // No filter of ours stands between the target and the keys of the caller's session, which no namespace contains.
         process::new_session_keyring().map_err(fault(Phase::Session, 0, Call::KeyCtl))?;
     }
-    if image.was_protected {
-        unprotected(image)?;
-    }
-    match &image.stdin {
-        Source::Ready => {}
-        Source::Fifo => await_writer(image)?,
-        Source::File(path) => match protect(image, path) {
-            Err(failure) if !image.strict => {
-                say(image, Record::Skipped(failure)).map_err(fault(Phase::Stdin, 0, Call::Write))?
-            }
-            done => done?,
-        },
-    }
-    // The tree may cover the /proc that the kernel wants to see before it allows another.
-    let processes = meter::open(plan.meter)?;
-    // Only now: the files of the id maps belong to the process as long as it can be dumped.
-    let umask = process::umask(0);
-    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
     let own = if plan.kept.is_some() {
-        build(plan, image, slots)?;
         // They are the target's in namespaces of its own. Init keeps its capabilities until then, since a map of id 0 takes
         // one of them.
         if plan.own_group() {
@@ -161,7 +139,6 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
             target::namespaces(plan)
         }
     } else if plan.init {
-        build(plan, image, slots)?;
         // With a group of its own, the target needs a capability for its view of it.
         if !plan.own_group() {
             target::drop_privileges(Capabilities::default())?;
@@ -222,6 +199,49 @@ fn first_process(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Infall
     init::run(image, pid, kept, meter)
 }
 
+/// What init found out while it prepared itself.
+struct Prepared {
+    /// Where the meter looks.
+    processes: i32,
+    /// The caller's umask.
+    umask: u32,
+}
+
+/// What is the whole process's, and not that of a thread of it: ids, limits, descriptors, and the tree, unless the target builds it.
+fn prepare(plan: &Plan, image: &Image, slots: &mut Slots) -> Result<Prepared, Failure> {
+    leave_callers_group()?;
+    if matches!(plan.id_maps.writer, MapWriter::Itself) {
+        write_id_maps(&plan.id_maps)?;
+    } else {
+        await_id_maps(image)?;
+    }
+    if plan.procfs.is_none() {
+        limit_namespaces(plan, None)?;
+    }
+    if image.was_protected {
+        unprotected(image)?;
+    }
+    match &image.stdin {
+        Source::Ready => {}
+        Source::Fifo => await_writer(image)?,
+        Source::File(path) => match protect(image, path) {
+            Err(failure) if !image.strict => {
+                say(image, Record::Skipped(failure)).map_err(fault(Phase::Stdin, 0, Call::Write))?
+            }
+            done => done?,
+        },
+    }
+    // The tree may cover the /proc that the kernel wants to see before it allows another.
+    let processes = meter::open(plan.meter)?;
+    // Only now: the files of the id maps belong to the process as long as it can be dumped.
+    let umask = process::umask(0);
+    process::set_undumpable().map_err(fault(Phase::Init, 0, Call::PrCtl))?;
+    if plan.kept.is_some() || plan.init {
+        build(plan, image, slots)?;
+    }
+    Ok(Prepared { processes, umask })
+}
+
 /// A signal to the parent's process group, such as a terminal's Ctrl-C, is the parent's to act on. Where there is a terminal, this
 /// process leaves the session too, so that nothing in the container has it as its own.
 ///
@@ -244,8 +264,8 @@ fn build(plan: &Plan, image: &Image, slots: &mut Slots) -> Done {
     if let Some(name) = &plan.hostname {
         set_hostname(image, name)?;
     }
-    if plan.namespaces.contains(&Namespace::Network) {
-        loopback()?;
+    if plan.namespaces.contains(&Namespace::Network) && !plan.network_beside {
+        network::loopback()?;
     }
     steps::run(plan, image, slots)?;
     if let Some(written) = &plan.written {
@@ -423,9 +443,4 @@ fn write_file(path: &CStr, text: &[u8]) -> Done {
     let failed = |call| fault(Phase::IdMaps, 0, call);
     let file = fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).map_err(failed(Call::Open))?;
     write_once(file, text).map_err(failed(Call::Write))
-}
-
-fn loopback() -> Done {
-    let socket = network::internet_socket().map_err(fault(Phase::Loopback, 0, Call::Socket))?;
-    network::loopback_up(socket).map_err(fault(Phase::Loopback, 0, Call::Ioctl))
 }

@@ -4,8 +4,9 @@
 //! capabilities are gone before it is born, but for the one that its view of the control groups takes; and the filter comes
 //! last, so that it need not allow what only stdbox does.
 
+use super::network::loopback;
 use super::scribe::Scribe;
-use super::{Done, Image, fault, loopback, say, write_id_maps};
+use super::{Done, Image, fault, say, write_id_maps};
 use crate::sys::{fd, handover, process};
 use nix::errno::Errno;
 use nix::libc;

@@ -11,23 +11,23 @@ use stdbox::plan::Namespace;
 #[derive(Default)]
 pub(super) struct CloneArgs {
     pub(super) flags: u64,
-    pidfd: u64,
+    pub(super) pidfd: u64,
     pub(super) child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
     pub(super) stack: u64,
     pub(super) stack_size: u64,
-    tls: u64,
+    pub(super) tls: u64,
     pub(super) set_tid: u64,
     pub(super) set_tid_size: u64,
-    cgroup: u64,
+    pub(super) cgroup: u64,
 }
 
 const SYS_CLONE3: c_long = 435;
 
 /// The flags that make such namespaces.
-pub(crate) fn flags(namespaces: &[Namespace]) -> c_int {
-    let flag = |namespace: &Namespace| match namespace {
+pub(crate) fn flags(namespaces: impl Iterator<Item = Namespace>) -> c_int {
+    let flag = |namespace| match namespace {
         Namespace::User => libc::CLONE_NEWUSER,
         Namespace::Mount => libc::CLONE_NEWNS,
         Namespace::Pid => libc::CLONE_NEWPID,
@@ -36,7 +36,7 @@ pub(crate) fn flags(namespaces: &[Namespace]) -> c_int {
         Namespace::Network => libc::CLONE_NEWNET,
         Namespace::Cgroup => libc::CLONE_NEWCGROUP,
     };
-    namespaces.iter().map(flag).fold(0, |all, one| all | one)
+    namespaces.map(flag).fold(0, |all, one| all | one)
 }
 
 /// Makes a process with a copy of this one's memory. Returns 0 in the child, its pid and pidfd in the parent.

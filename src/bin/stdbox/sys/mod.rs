@@ -15,6 +15,7 @@ pub(crate) mod network;
 pub(crate) mod process;
 mod raw;
 mod start;
+pub(crate) mod thread;
 pub(crate) mod times;
 pub(crate) mod transfer;
 

@@ -6,6 +6,16 @@ use nix::libc::{self, c_int};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
+/// Leaves this thread's network namespace for a new one, in which there is a loopback device that is down.
+///
+/// # References
+/// unshare(2), network_namespaces(7)
+pub(crate) fn new_namespace() -> Result<(), Errno> {
+    let flags = u64::from(libc::CLONE_NEWNET.cast_unsigned());
+    // SAFETY: no memory is passed.
+    unsafe { raw::call(libc::SYS_unshare, [flags, 0, 0, 0]) }.map(drop)
+}
+
 /// # References
 /// socket(2)
 pub(crate) fn internet_socket() -> Result<c_int, Errno> {

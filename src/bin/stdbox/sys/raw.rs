@@ -1,7 +1,7 @@
 //! System calls that leave nothing behind in this process's memory but what they are asked for.
 //!
-//! The C library notes the error of a call in memory of the calling thread. A thread that it does not know of has none, so of two
-//! that run at a time only one may make calls through the library.
+//! The C library notes the error of a call in memory of the calling thread. A thread of [`super::thread`] has none of its own,
+//! so of two that run at a time only one may make calls through the library.
 
 use nix::errno::Errno;
 use nix::libc::c_long;
