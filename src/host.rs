@@ -195,6 +195,8 @@ pub struct CpuFacts {
 pub struct HostFacts {
     /// Who asks.
     pub caller: Caller,
+    /// Whether other jobs of the same batch take all processors.
+    pub busy: bool,
     /// The mount table.
     pub mounts: Option<MountTable>,
     /// What is at a path.

@@ -495,8 +495,9 @@ pub fn plan(job: &Job, facts: &HostFacts) -> Result<Plan, NoPlan> {
     degraded.append(&mut tree.degraded);
     let (meter, cpu_backstop) = meter::meter(job, facts, leaf.as_mut(), &mut tree.warnings)?;
     let namespaces = namespaces(job, kept.is_some(), leaf.is_some());
-    // A sysfs shows the network of whoever mounts it.
-    let network_beside = namespaces.contains(&Namespace::Network) && job.sys != Sys::Fresh;
+    // A sysfs shows the network of whoever mounts it. And a second thread only saves time where a processor has nothing to do.
+    let network_beside =
+        namespaces.contains(&Namespace::Network) && job.sys != Sys::Fresh && !facts.busy;
     Ok(Plan {
         namespaces,
         own_network: !job.host_network,

@@ -344,6 +344,38 @@ fn plan_of_written_facts_is_the_same_anywhere() {
     }
 }
 
+/// A second thread of init makes the tree where there may be a processor for it, unless a sysfs is mounted, which shows the network
+/// of whoever mounts it.
+#[test]
+fn network_is_made_beside_the_tree_where_that_saves_time() {
+    let fresh = Fresh::new();
+    let facts = fresh.path().join("facts");
+    let facts = facts.to_str().unwrap();
+    let begin = |job: &Value, options: &[&str]| {
+        let options: Vec<&str> = [&["plan", "--text"], options].concat();
+        let shown = Command::new(stdbox())
+            .args(options)
+            .stdin(piped(&job.to_string()))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(shown.stdout).unwrap();
+        text.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let job = job(json!({"directories": {"/": "read-only"}}));
+    let beside = [
+        "clone3    user mount pid ipc uts cgroup",
+        "unshare   network",
+    ];
+    let first = "clone3    user mount pid ipc uts network cgroup";
+    assert_eq!(begin(&job, &["--facts", facts]), beside);
+    let mut busy: Value = serde_json::from_slice(&fs::read(facts).unwrap()).unwrap();
+    assert_eq!(busy.get("busy"), None);
+    busy["busy"] = json!(true);
+    fs::write(facts, busy.to_string()).unwrap();
+    assert_eq!(begin(&job, &["--with-facts", facts])[0], first);
+    assert_eq!(begin(&with(job, &json!({"sys": "fresh"})), &[])[0], first);
+}
+
 #[test]
 fn facts_that_are_none_are_refused() {
     let fresh = Fresh::new();

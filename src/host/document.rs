@@ -441,6 +441,7 @@ impl Convert for HostFacts {
             |(path, real): (&CString, &Result<AbsPath, i32>)| Real(path.clone(), real.clone());
         let real: Vec<Real> = self.real.iter().map(real).collect();
         let fields = Fields::default().put("caller", &self.caller);
+        let fields = fields.put_some("busy", self.busy.then_some(&true));
         let fields = fields.put_some("mounts", self.mounts.as_ref());
         let fields = fields.put("paths", &self.paths).put("real", &real);
         let fields = fields.put("lists", &self.lists).put("trees", &self.trees);
@@ -460,6 +461,7 @@ impl Convert for HostFacts {
         let real: Vec<Real> = fields.take("real")?.unwrap_or_default();
         let facts = Self {
             caller: fields.take("caller")?.unwrap_or_default(),
+            busy: fields.take("busy")?.unwrap_or_default(),
             mounts: fields.take("mounts")?,
             paths: fields.take("paths")?.unwrap_or_default(),
             real: real

@@ -36,8 +36,8 @@ fn protection_of_the_caller_is_not_the_jobs() {
         for (key, value) in fields.as_object().unwrap() {
             job[key] = value.clone();
         }
-        for protection in ["-1", "-1000"] {
-            let seen = run_with(job.to_string().as_bytes(), &[], |command| {
+        for (protection, options) in [("-1", &[] as &[&str]), ("-1000", &[]), ("-1", &["batch"])] {
+            let seen = run_with(job.to_string().as_bytes(), options, |command| {
                 // SAFETY: the closure writes a file.
                 unsafe { command.pre_exec(move || fs::write(OWN, protection)) };
             });

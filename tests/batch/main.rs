@@ -1007,6 +1007,36 @@ fn memory_does_not_grow_with_the_number_of_jobs() {
     assert_eq!(batch.end().2, Some(0));
 }
 
+/// Each worker inherits what its caller ignores, and stdbox ignores broken pipes itself.
+#[test]
+fn signals_that_the_caller_ignores_have_their_default_action_in_a_job() {
+    let mut command = command(&["--workers", "2"]);
+    let ignore = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGUSR2, 40, 64] {
+            // SAFETY: the signals are only ignored.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(ignore) };
+    let mut batch = Batch::of(&mut command);
+    let grep = json!({"argv": ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"], "cwd": "/"});
+    for fields in [
+        json!({}),
+        json!({"init": false}),
+        json!({"directories": {"/": "read-only"}}),
+    ] {
+        batch.give(&with(grep.clone(), &fields));
+        let report = batch.report();
+        let expected: String = ["SigBlk", "SigIgn"]
+            .map(|set| format!("{set}:\t0000000000000000\n"))
+            .concat();
+        assert_eq!(report["stdout"]["text"], expected, "{report}");
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
 #[test]
 fn a_process_that_cannot_be_made_is_waited_for_or_reported() {
     if Command::new("strace").arg("-V").output().is_err() {

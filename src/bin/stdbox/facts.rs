@@ -33,13 +33,17 @@ pub(crate) fn caller() -> Caller {
         // If it cannot be known, the limit of the job is tried.
         core_limit: process::set_limit(libc::RLIMIT_CORE as u32, None)
             .map_or(u64::MAX, |(_, hard)| hard),
-        cwd: std::env::current_dir()
-            .ok()
-            .and_then(|path| AbsPath::new(path.as_os_str().as_bytes()).ok()),
+        cwd: cwd(),
         environ: std::env::vars_os()
             .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
             .collect(),
     }
+}
+
+/// It may have another name by now.
+pub(crate) fn cwd() -> Option<AbsPath> {
+    let path = std::env::current_dir().ok()?;
+    AbsPath::new(path.as_os_str().as_bytes()).ok()
 }
 
 /// Adds the answers to these questions.

@@ -170,7 +170,7 @@ fn started(
                     .try_for_each(|(to, from)| fd::dup_onto(from, to))
             })
             .and_then(|()| fd::close_range(3, u32::MAX))
-            .and_then(|()| process::reset_signals());
+            .and_then(|()| process::reset_signals(process::SIGNALS));
         if prepared.is_ok() {
             process::execute(program, &argv, &envp);
         }

@@ -5,23 +5,30 @@
 
 use crate::sys::fd;
 use nix::libc;
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
+const PATH: &CStr = c"/proc/self/oom_score_adj";
+
 /// The protection of this process, lifted until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lifted {
     file: Option<File>,
     former: i32,
 }
 
+/// Whether there is any, or may be.
+pub(crate) fn protected() -> bool {
+    read(PATH).is_none_or(|now| now < 0)
+}
+
 /// Lifts it, if there is any. What a capable process writes is also the least that it, and who inherits from it, may have
 /// without the capability: proc_pid_oom_score_adj(5), `oom_score_adj_min` in fs/proc/base.c.
 pub(crate) fn lift() -> Lifted {
-    let path = c"/proc/self/oom_score_adj";
-    let former = read(path).filter(|former| *former < 0);
+    let former = read(PATH).filter(|former| *former < 0);
     let file = former
-        .and_then(|_| fd::open(libc::AT_FDCWD, path, libc::O_WRONLY, 0).ok())
+        .and_then(|_| fd::open(libc::AT_FDCWD, PATH, libc::O_WRONLY, 0).ok())
         .map(|opened| File::from(fd::owned(opened)));
     let lifted = Lifted {
         file,
@@ -31,7 +38,7 @@ pub(crate) fn lift() -> Lifted {
     lifted
 }
 
-fn read(path: &std::ffi::CStr) -> Option<i32> {
+fn read(path: &CStr) -> Option<i32> {
     // A sign, four digits and the end of the line.
     let mut text = [0; 16];
     let opened = fd::open(libc::AT_FDCWD, path, libc::O_RDONLY, 0).ok()?;

@@ -9,9 +9,10 @@ use crate::scratch::DiskScratch;
 use crate::supervise::Leaving;
 use crate::sys::{fd, process};
 use crate::userns::UserNamespace;
-use crate::{channel, facts, streams, supervise};
+use crate::{channel, facts, oom, streams, supervise};
 use nix::libc;
 use std::mem::ManuallyDrop;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use stdbox::host::{Caller, HostFacts};
 use stdbox::job::{self, Channels, Job, Scratch};
@@ -68,8 +69,44 @@ fn prepare_signals() -> Result<OwnedFd, Problem> {
     })
 }
 
+/// What a batch finds out before it reads a job, and every worker inherits.
+#[derive(Debug)]
+pub(crate) struct Known {
+    caller: Caller,
+    /// Whether its jobs take all processors.
+    busy: bool,
+    /// Whether the out-of-memory killer may be told to spare it.
+    pub(crate) protected: bool,
+    /// The signals whose action may be another than their default.
+    pub(crate) changed_signals: u64,
+}
+
+impl Known {
+    /// For so many jobs at a time.
+    pub(crate) fn new(jobs: usize) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            caller: facts::caller(),
+            busy: jobs >= processors,
+            protected: oom::protected(),
+            changed_signals: process::changed_signals(),
+        }
+    }
+}
+
 /// Runs the job that the bytes hold.
 pub(crate) fn run(
+    bytes: Vec<u8>,
+    own: Own<'_>,
+    stop_signals: &OwnedFd,
+    record: &mut Record,
+) -> Result<Outcome, Problem> {
+    run_knowing(None, bytes, own, stop_signals, record)
+}
+
+/// The same for a job of a batch.
+pub(crate) fn run_knowing(
+    known: Option<&Known>,
     bytes: Vec<u8>,
     own: Own<'_>,
     stop_signals: &OwnedFd,
@@ -92,22 +129,33 @@ pub(crate) fn run(
         }
         turn => turn,
     };
-    let caller = facts::caller();
+    let facts = kept(HostFacts {
+        caller: match known {
+            Some(known) => Caller {
+                cwd: facts::cwd(),
+                ..known.caller.clone()
+            },
+            None => facts::caller(),
+        },
+        busy: known.is_some_and(|known| known.busy),
+        ..HostFacts::default()
+    });
     record.timing.facts_ns = clock.lap();
     let asked = Asked {
         job: &job,
         own,
         turn,
+        known,
     };
     // Whoever mounts something on the host between the look at the mount table and its copy makes an overlay fail.
     for _ in 1..ATTEMPTS {
-        let outcome = attempt(asked, &caller, stop_signals, record);
+        let outcome = attempt(asked, HostFacts::clone(&facts), stop_signals, record);
         match &outcome {
             Ok(outcome) if supervise::may_retry(outcome) => {}
             _ => return outcome,
         }
     }
-    attempt(asked, &caller, stop_signals, record)
+    attempt(asked, HostFacts::clone(&facts), stop_signals, record)
 }
 
 /// A job, and what stdbox itself has for it.
@@ -117,6 +165,7 @@ struct Asked<'a> {
     own: Own<'a>,
     /// Where the target waits for its turn.
     turn: Option<i32>,
+    known: Option<&'a Known>,
 }
 
 /// What the end of the process frees sooner than this process could, value by value: in memory that it shared with the
@@ -130,15 +179,12 @@ const ATTEMPTS: usize = 3;
 
 fn attempt(
     asked: Asked<'_>,
-    caller: &Caller,
+    facts: HostFacts,
     stop_signals: &OwnedFd,
     record: &mut Record,
 ) -> Result<Outcome, Problem> {
     let job = asked.job;
-    let mut facts = kept(HostFacts {
-        caller: caller.clone(),
-        ..HostFacts::default()
-    });
+    let mut facts = kept(facts);
     let disk = match &job.scratch {
         Scratch::Disk(place) => Some(DiskScratch::new(place)?),
         Scratch::Tmpfs { .. } => None,
@@ -211,7 +257,12 @@ fn carry_out(
     record: &mut Record,
     namespace: &mut Option<UserNamespace>,
 ) -> Result<Outcome, Problem> {
-    let Asked { job, own, turn } = asked;
+    let Asked {
+        job,
+        own,
+        turn,
+        known,
+    } = asked;
     strict_enough(job, plan)?;
     let wanted = job.results.as_ref();
     let mut places = Places {
@@ -230,6 +281,7 @@ fn carry_out(
             places: &places,
             leaf: leaf.as_ref(),
             turn,
+            known,
             stop_signals,
         };
         let Record {

@@ -8,6 +8,7 @@ use crate::collect::{self, Left, Places};
 use crate::diagnose;
 use crate::identity::{self, Unmapped};
 use crate::oom;
+use crate::run::Known;
 use crate::streams::{Feed, Source, Streams};
 use crate::sync::{Cancelled, Dialogue};
 use crate::sys::{alloc, clone, fd, handover, process};
@@ -125,6 +126,8 @@ pub(crate) struct Given<'a> {
     pub(crate) leaf: Option<&'a Leaf>,
     /// Where the target waits for its turn.
     pub(crate) turn: Option<i32>,
+    /// What is known of this process before.
+    pub(crate) known: Option<&'a Known>,
     /// Gives the signals that tell stdbox to stop.
     pub(crate) stop_signals: &'a OwnedFd,
 }
@@ -216,6 +219,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
         facts,
         leaf,
         turn,
+        known,
         stop_signals,
         ..
     } = given;
@@ -251,8 +255,13 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
     let [stdin, out, err] = &ends;
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
-    let lifted = oom::lift();
+    let lifted = match known {
+        Some(known) if !known.protected => oom::Lifted::default(),
+        _ => oom::lift(),
+    };
+    let changed_signals = known.map_or(process::SIGNALS, |known| known.changed_signals);
     let image = Image {
+        changed_signals,
         was_protected: lifted.was_protected(),
         leaf: leaf.map(|leaf| leaf.fd().as_raw_fd()),
         stack: clone::Stack::of(&mut stack),

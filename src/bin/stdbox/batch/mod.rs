@@ -14,6 +14,7 @@ mod worker;
 use crate::cgroup::Aside;
 use crate::channel::{self, Own};
 use crate::cli::{Options, Place};
+use crate::run::Known;
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLERR, POLLHUP, POLLIN, POLLOUT, pollfd};
@@ -73,7 +74,8 @@ pub(crate) fn run(options: &Options, workers: usize) -> Result<(), Unfinished> {
     process::block_signals()
         .and_then(|()| process::keep_children())
         .map_err(cannot("signals could not be kept for later"))?;
-    let nursery = Nursery::open(Own::new(options)).map_err(|errno| {
+    let known = Known::new(workers);
+    let nursery = Nursery::open(Own::new(options), &known).map_err(|errno| {
         let sentence = format!(
             "the process that starts jobs could not start: {}",
             errno.desc()

@@ -6,6 +6,7 @@
 
 use super::worker;
 use crate::channel::Own;
+use crate::run::Known;
 use crate::sys::{alloc, clone, fd, handover, process};
 use nix::errno::Errno;
 use nix::libc::{self, POLLIN, pollfd};
@@ -41,14 +42,14 @@ pub(super) struct Spare {
 
 impl Nursery {
     /// Starts it. Every descriptor that is open now and is not close-on-exec is the caller's.
-    pub(super) fn open(own: Own<'_>) -> Result<Self, Errno> {
+    pub(super) fn open(own: Own<'_>, known: &Known) -> Result<Self, Errno> {
         let (socket, other) = handover::pair()?;
         let (socket, other) = (fd::owned(socket), fd::owned(other));
         let dispatcher = process::own_pid();
         let (pid, pidfd) = clone::copying(0)?;
         if pid == 0 {
             drop(socket);
-            serve(other, dispatcher, own);
+            serve(other, dispatcher, own, known);
         }
         drop(fd::owned(pidfd));
         Ok(Self {
@@ -144,7 +145,7 @@ pub(super) fn reap(pid: i32) -> i32 {
 }
 
 /// The nursery itself: two descriptors come in, a pid or a negative error number goes out.
-fn serve(socket: OwnedFd, dispatcher: i32, own: Own<'_>) -> ! {
+fn serve(socket: OwnedFd, dispatcher: i32, own: Own<'_>, known: &Known) -> ! {
     if process::die_with(dispatcher).is_err() {
         process::exit(1);
     }
@@ -169,7 +170,7 @@ fn serve(socket: OwnedFd, dispatcher: i32, own: Own<'_>) -> ! {
         let told = match clone::sibling() {
             Ok(0) => {
                 drop(socket);
-                worker::run(job, report, dispatcher, own)
+                worker::run(job, report, dispatcher, own, known)
             }
             Ok(pid) => pid,
             Err(errno) => -(errno as i32),

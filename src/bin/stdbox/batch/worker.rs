@@ -5,7 +5,7 @@
 
 use super::nursery::{Birth, Nursery, Spare, Unborn};
 use crate::channel::{self, Own};
-use crate::run;
+use crate::run::{self, Known};
 use crate::sys::{alloc, fd, process};
 use nix::errno::Errno;
 use nix::libc;
@@ -161,7 +161,13 @@ fn receive(from: &mut File) -> io::Result<Option<Given>> {
 }
 
 /// Reads one job, runs it, and writes its report.
-pub(super) fn run(job: OwnedFd, report: OwnedFd, dispatcher: i32, own: Own<'_>) -> ! {
+pub(super) fn run(
+    job: OwnedFd,
+    report: OwnedFd,
+    dispatcher: i32,
+    own: Own<'_>,
+    known: &Known,
+) -> ! {
     // The job is cancelled, and what it has on disk is removed, when nobody is there for its report.
     if process::told_of_death(dispatcher, libc::SIGTERM).is_err() {
         process::exit(1);
@@ -178,7 +184,10 @@ pub(super) fn run(job: OwnedFd, report: OwnedFd, dispatcher: i32, own: Own<'_>) 
     let from = (!turn).then_some(from);
     let own = own.through(report.as_raw_fd(), from.as_ref().map(AsRawFd::as_raw_fd));
     let mut record = run::Record::default();
-    let (_, bytes) = run::answer(Ok(job), own, Some(line), &run::run, &mut record);
+    let work: run::Work<'_> = &|bytes, own, stop_signals, record| {
+        run::run_knowing(Some(known), bytes, own, stop_signals, record)
+    };
+    let (_, bytes) = run::answer(Ok(job), own, Some(line), work, &mut record);
     let delivered = channel::deliver(&mut File::from(report), &bytes);
     drop(record);
     process::exit(i32::from(delivered.is_err()))

@@ -53,6 +53,8 @@ pub(crate) struct Image {
     pub(crate) captured: [i32; 2],
     /// What is still to be done about standard input.
     pub(crate) stdin: Source,
+    /// The signals whose action may be another than their default.
+    pub(crate) changed_signals: u64,
     /// Whether the parent was protected from the out-of-memory killer before it lifted that for this process.
     pub(crate) was_protected: bool,
     /// Whether what can be done only in part fails.

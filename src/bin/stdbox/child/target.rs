@@ -38,7 +38,11 @@ pub(super) fn run(plan: &Plan, image: &Image, umask: u32) -> Result<Infallible, 
     }
     process::chdir(plan.cwd.as_cstr()).map_err(fault(Phase::Cwd, 0, Call::ChDir))?;
     process::umask(umask);
-    process::reset_signals().map_err(fault(Phase::Session, 0, Call::Signals))?;
+    process::reset_signals(image.changed_signals).map_err(fault(
+        Phase::Session,
+        0,
+        Call::Signals,
+    ))?;
     if plan.own_group() && plan.kept.is_none() {
         await_caller(image)?;
         let failed = |call| fault(Phase::Capabilities, 0, call);

@@ -325,21 +325,43 @@ pub(crate) fn set_limit(resource: c_uint, limits: Option<(u64, u64)>) -> Result<
     Ok((soft, hard))
 }
 
-/// Gives every signal its default action and lets all through.
+/// All signals whose action can be changed, each as the bit below its number.
+pub(crate) const SIGNALS: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+
+fn numbers(signals: u64) -> impl Iterator<Item = c_int> {
+    (1..=64).filter(move |number| signals >> (number - 1) & 1 == 1)
+}
+
+/// Those that have another action than their default, or may have.
+///
+/// # References
+/// sigaction(2)
+pub(crate) fn changed_signals() -> u64 {
+    let changed = |number: &c_int| {
+        let new = ptr::null::<usize>();
+        let mut old = [usize::MAX; 8];
+        // SAFETY: `old` is longer than the kernel's structure, whose mask has eight bytes; nothing is changed.
+        let _unknown =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, *number, new, old.as_mut_ptr(), 8) };
+        old.first() != Some(&libc::SIG_DFL)
+    };
+    let bits = numbers(SIGNALS)
+        .filter(changed)
+        .map(|number| 1 << (number - 1));
+    bits.fold(0, |all: u64, bit| all | bit)
+}
+
+/// Gives these signals their default action and lets all through.
 ///
 /// # References
 /// sigaction(2), sigprocmask(2)
-pub(crate) fn reset_signals() -> Result<(), Errno> {
+pub(crate) fn reset_signals(changed: u64) -> Result<(), Errno> {
     // `struct sigaction` of the kernel: handler, flags, restorer, mask. All-zero is SIG_DFL without flags.
     let default = [0usize; 8];
-    for signal in 1..=64 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            let old = ptr::null::<usize>();
-            // SAFETY: `default` is longer than the kernel's structure, whose mask has eight bytes; nothing is written back.
-            check(unsafe {
-                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8)
-            })?;
-        }
+    for signal in numbers(changed & SIGNALS) {
+        let old = ptr::null::<usize>();
+        // SAFETY: `default` is longer than the kernel's structure, whose mask has eight bytes; nothing is written back.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8) })?;
     }
     let none = 0u64;
     let old = ptr::null::<u64>();

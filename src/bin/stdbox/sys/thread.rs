@@ -13,8 +13,8 @@ static NUMBER: c_int = 300;
 /// memory, descriptors, root and working directory. What belongs to a thread stays with the one that has it: namespaces,
 /// credentials and filters.
 ///
-/// `own` makes no call through the C library, whose errno is for the other one, and looks at nothing that that one writes.
-/// Where it does not return, the other goes on until the process ends.
+/// `own` makes no call through the C library, whose errno is for the other one, and looks at nothing that that one writes; if it
+/// does more, it does not return, and the other goes on until the process ends.
 ///
 /// # References
 /// clone3(2), CLONE_THREAD and CLONE_CHILD_CLEARTID
