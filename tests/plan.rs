@@ -393,6 +393,7 @@ fn facts_that_are_none_are_refused() {
         ("", "not one JSON value"),
         ("[]", "Expected"),
         (r#"{"caller": 1}"#, "/caller"),
+        (r#"{"busy": "yes"}"#, "/busy"),
         (r#"{"colour": "red"}"#, "/colour"),
         (r#"{"paths": [["bin", {"is": "file"}]]}"#, "/paths/0/0"),
         (r#"{"paths": [["/bin", {"is": "river"}]]}"#, "/paths/0/1"),

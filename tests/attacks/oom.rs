@@ -46,6 +46,38 @@ fn protection_of_the_caller_is_not_the_jobs() {
     }
 }
 
+/// Who started a batch may protect its processes when they are there already: choom(1).
+#[test]
+fn protection_of_a_batch_that_runs_is_not_the_jobs() {
+    if !may_protect() {
+        return;
+    }
+    let mut child = std::process::Command::new(crate::support::stdbox())
+        .args(["batch", "--workers", "1"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let batch = i32::try_from(child.id()).unwrap();
+    crate::support::outside::eventually("its processes are there", || {
+        crate::support::outside::children(batch).len() == 2
+    });
+    for pid in crate::support::outside::children(batch) {
+        fs::write(format!("/proc/{pid}/oom_score_adj"), "-500").unwrap();
+    }
+    let job = json!({"argv": ["cat", OWN], "cwd": "/", "strict": true});
+    let mut jobs = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut jobs, format!("{job}\n{job}\n").as_bytes()).unwrap();
+    drop(jobs);
+    let output = child.wait_with_output().unwrap();
+    let reports = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(reports.lines().count(), 2, "{reports}");
+    for report in reports.lines() {
+        let report: serde_json::Value = serde_json::from_str(report).unwrap();
+        assert_eq!(report["stdout"]["text"], "0\n", "{report}");
+    }
+}
+
 /// The caller's is as before while the job runs, and so when it is over.
 #[test]
 fn protection_of_stdbox_itself_stays() {

@@ -12,18 +12,13 @@ use std::os::fd::AsRawFd;
 const PATH: &CStr = c"/proc/self/oom_score_adj";
 
 /// The protection of this process, lifted until this is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lifted {
     file: Option<File>,
     former: i32,
 }
 
-/// Whether there is any, or may be.
-pub(crate) fn protected() -> bool {
-    read(PATH).is_none_or(|now| now < 0)
-}
-
-/// Lifts it, if there is any. What a capable process writes is also the least that it, and who inherits from it, may have
+/// Lifts it, if there is any. It is looked at for each job: whoever started a batch may protect its processes at any time. What a capable process writes is also the least that it, and who inherits from it, may have
 /// without the capability: proc_pid_oom_score_adj(5), `oom_score_adj_min` in fs/proc/base.c.
 pub(crate) fn lift() -> Lifted {
     let former = read(PATH).filter(|former| *former < 0);

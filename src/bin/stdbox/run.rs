@@ -9,7 +9,7 @@ use crate::scratch::DiskScratch;
 use crate::supervise::Leaving;
 use crate::sys::{fd, process};
 use crate::userns::UserNamespace;
-use crate::{channel, facts, oom, streams, supervise};
+use crate::{channel, facts, streams, supervise};
 use nix::libc;
 use std::mem::ManuallyDrop;
 use std::num::NonZero;
@@ -75,8 +75,6 @@ pub(crate) struct Known {
     caller: Caller,
     /// Whether its jobs take all processors.
     busy: bool,
-    /// Whether the out-of-memory killer may be told to spare it.
-    pub(crate) protected: bool,
     /// The signals whose action may be another than their default.
     pub(crate) changed_signals: u64,
 }
@@ -88,7 +86,6 @@ impl Known {
         Self {
             caller: facts::caller(),
             busy: jobs >= processors,
-            protected: oom::protected(),
             changed_signals: process::changed_signals(),
         }
     }

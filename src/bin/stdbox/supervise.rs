@@ -255,10 +255,7 @@ fn start<'a>(given: &Given<'a>, streams: Streams) -> Result<Running<'a>, Errno> 
     let [stdin, out, err] = &ends;
     // The deepest thing that runs on it is the building of a tree for an init-less job.
     let mut stack = vec![0u128; 4096];
-    let lifted = match known {
-        Some(known) if !known.protected => oom::Lifted::default(),
-        _ => oom::lift(),
-    };
+    let lifted = oom::lift();
     let changed_signals = known.map_or(process::SIGNALS, |known| known.changed_signals);
     let image = Image {
         changed_signals,

@@ -48,7 +48,8 @@ pub(crate) struct Heap {
 struct Place(UnsafeCell<[u8; ARENA]>);
 
 // SAFETY: no reference into the array is ever made; each byte is handed out to one owner at a time, by `used`. stdbox has one
-// thread, and a process that shares its memory runs only while it waits.
+// thread, but for the second one of init (`sys/thread.rs`), and neither of those two comes here; a process that shares its memory
+// runs only while it waits.
 unsafe impl Sync for Place {}
 
 #[global_allocator]
