@@ -65,7 +65,7 @@ fn protection_of_a_batch_that_runs_is_not_the_jobs() {
     for pid in crate::support::outside::children(batch) {
         fs::write(format!("/proc/{pid}/oom_score_adj"), "-500").unwrap();
     }
-    let job = json!({"argv": ["cat", OWN], "cwd": "/", "strict": true});
+    let job = json!({"argv": ["cat", OWN], "cwd": "/", "strict": true, "directories": {"/": "read-only"}});
     let mut jobs = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut jobs, format!("{job}\n{job}\n").as_bytes()).unwrap();
     drop(jobs);
