@@ -3,12 +3,13 @@
 use crate::cgroup_facts;
 use crate::child::probe;
 use crate::id_facts;
-use crate::sys::{alloc, clone, fd, process, times};
+use crate::sys::directory::{self, Names};
+use crate::sys::{alloc, clone, fd, process};
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -224,33 +225,31 @@ fn kind(path: &Path, found: &Metadata) -> Kind {
     }
 }
 
-fn refused(error: &io::Error) -> Listing {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        Listing::Denied
-    } else {
-        Listing::Missing
-    }
-}
-
 /// `looking` says whether it matters which of the directories are empty.
 fn list(path: &AbsPath, looking: bool) -> Listing {
     let mut entries = Vec::new();
     // What is mounted there is left alone: to look into it could mount something more.
     let device = fs::symlink_metadata(os(path)).map(|found| found.dev());
     let here = |found: &Metadata| looking && device.as_ref().is_ok_and(|here| *here == found.dev());
-    let found = match fs::read_dir(os(path)) {
-        Ok(found) => found,
-        Err(error) => return refused(&error),
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    let opened = match fd::open(libc::AT_FDCWD, path.as_cstr(), flags, 0) {
+        Ok(opened) => fd::owned(opened),
+        Err(Errno::EACCES | Errno::EPERM) => return Listing::Denied,
+        Err(_) => return Listing::Missing,
     };
-    for entry in found.flatten() {
-        // What vanishes while the directory is read is not in it.
-        if let Ok(metadata) = entry.metadata() {
-            let kind = kind(&entry.path(), &metadata);
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = directory::entries(opened.as_raw_fd(), &mut buffer) {
+        let names = Names(buffer.get(..length).unwrap_or_default()).map(CStr::to_bytes);
+        for name in names.filter(|name| !matches!(*name, b"." | b"..")) {
+            let entry = os(path).join(OsStr::from_bytes(name));
+            // What vanishes while the directory is read is not in it.
+            let Ok(metadata) = fs::symlink_metadata(&entry) else {
+                continue;
+            };
+            let kind = kind(&entry, &metadata);
             entries.push(Entry {
-                name: entry.file_name().into_vec(),
-                empty: kind == Kind::Directory
-                    && here(&metadata)
-                    && empty(&entry.path(), &metadata),
+                name: name.to_vec(),
+                empty: kind == Kind::Directory && here(&metadata) && empty(&entry, &metadata),
                 kind,
                 mode: metadata.mode() & 0o7777,
                 modified: (
@@ -280,7 +279,7 @@ fn empty(path: &Path, found: &Metadata) -> bool {
     const TWO: usize = 2 * 24;
     let (mut buffer, mut bytes) = ([0; 512], 0);
     let empty = loop {
-        match times::entries(opened, &mut buffer) {
+        match directory::entries(opened, &mut buffer) {
             Ok(0) => break true,
             Ok(more) if bytes + more <= TWO => bytes += more,
             _ => break false,

@@ -9,6 +9,7 @@
 
 use super::steps::{put_bytes, put_number};
 use super::{Done, Image, fault, say};
+use crate::sys::directory::{self, Names};
 use crate::sys::{fd, mount, process, times};
 use nix::errno::Errno;
 use nix::libc;
@@ -154,16 +155,17 @@ impl<'a> Meter<'a> {
         let mut tree = times::of_children();
         let mut alive = 0u64;
         let (mut kept, mut passed) = (0, 0);
-        times::rewind(self.directory).map_err(failed(Call::GetDents))?;
+        directory::rewind(self.directory).map_err(failed(Call::GetDents))?;
         let mut buffer = [0; 4096];
         loop {
             let length =
-                times::entries(self.directory, &mut buffer).map_err(failed(Call::GetDents))?;
+                directory::entries(self.directory, &mut buffer).map_err(failed(Call::GetDents))?;
             if length == 0 {
                 break;
             }
-            for pid in Pids(buffer.get(..length).unwrap_or_default()) {
-                if pid == self.own_pid {
+            for name in Names(buffer.get(..length).unwrap_or_default()) {
+                let pid = i32::try_from(number(name.to_bytes())).unwrap_or(0);
+                if pid <= 0 || pid == self.own_pid {
                     continue;
                 }
                 // It has ended, and was waited for.
@@ -252,28 +254,4 @@ fn number(text: &[u8]) -> u64 {
             (digit < 10).then(|| value.saturating_mul(10).saturating_add(digit.into()))
         })
         .unwrap_or(0)
-}
-
-/// The numbers among the names of what getdents64(2) gives.
-struct Pids<'a>(&'a [u8]);
-
-impl Iterator for Pids<'_> {
-    type Item = i32;
-
-    fn next(&mut self) -> Option<i32> {
-        // `struct linux_dirent64`: 64-bit inode and offset, 16-bit length, type, name.
-        loop {
-            let &[low, high] = self.0.get(16..18)? else {
-                return None;
-            };
-            let length = usize::from(u16::from_ne_bytes([low, high]));
-            let name = self.0.get(19..length)?;
-            self.0 = self.0.get(length..)?;
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(0);
-            let pid = number(name.get(..end).unwrap_or_default());
-            if let (Ok(pid), true) = (i32::try_from(pid), pid > 0) {
-                return Some(pid);
-            }
-        }
-    }
 }

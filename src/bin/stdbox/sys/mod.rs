@@ -7,6 +7,7 @@
 
 pub(crate) mod alloc;
 pub(crate) mod clone;
+pub(crate) mod directory;
 pub(crate) mod fd;
 pub(crate) mod handover;
 mod memory;

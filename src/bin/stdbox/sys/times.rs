@@ -31,30 +31,3 @@ pub(crate) fn of_children() -> u64 {
     let usage = unsafe { usage.assume_init() };
     super::process::nanoseconds(usage.ru_utime) + super::process::nanoseconds(usage.ru_stime)
 }
-
-/// The next entries of a directory, as `struct linux_dirent64`; 0 bytes is the end.
-///
-/// # References
-/// getdents64(2)
-pub(crate) fn entries(directory: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the kernel writes no more than the buffer has.
-    let length = check(unsafe {
-        libc::syscall(
-            libc::SYS_getdents64,
-            directory,
-            buffer.as_mut_ptr(),
-            buffer.len(),
-        )
-    })?;
-    Ok(usize::try_from(length).unwrap_or(0))
-}
-
-/// Goes back to the first entry.
-///
-/// # References
-/// lseek(2)
-pub(crate) fn rewind(directory: c_int) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    let at = unsafe { libc::lseek(directory, 0, libc::SEEK_SET) };
-    if at == 0 { Ok(()) } else { Err(Errno::last()) }
-}
