@@ -384,6 +384,13 @@ impl Plan {
         self.leaf.is_some() || self.sync.is_some()
     }
 
+    /// Whether nothing has to be done for the job outside its container: no ids are mapped by others, no group is made, nobody is
+    /// told of its events, and what it leaves is not looked at.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.id_maps.writer == MapWriter::Itself && !self.own_group() && self.written.is_none()
+    }
+
     /// The namespaces that init is born into.
     pub fn cloned(&self) -> impl Iterator<Item = Namespace> {
         let later = |namespace: &Namespace| self.network_beside && *namespace == Namespace::Network;

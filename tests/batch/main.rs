@@ -832,7 +832,7 @@ fn remembers(pid: i32, word: &str) -> bool {
 }
 
 #[test]
-fn no_process_of_a_job_has_ever_seen_another_one() {
+fn no_process_of_a_job_knows_another_one() {
     let (scene, word) = (Fresh::new(), marker("memory"));
     let secrets =
         ["before", "beside", "behind"].map(|when| format!("secret-{when}-{}", std::process::id()));
@@ -876,21 +876,302 @@ fn no_process_of_a_job_has_ever_seen_another_one() {
             );
         }
     }
-    // Descriptors: its own, and what the caller passed on.
-    let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    // Descriptors: its own, and what the caller passed on. A worker keeps the pipe in which its next job may come.
+    let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     let alone = {
         let alone = marker("alone");
         let mut single = support::outside::start(&endless("alone", &alone, scene.path()));
-        eventually("it runs", || scene.path().join("alone").exists());
-        let count = open(pid_of(&single));
+        let (outer, init) = worker_of(&alone);
+        let counts = [open(outer) + 1, open(init)];
         kill(pid_of(&single), libc::SIGTERM);
         single.wait().unwrap();
-        count
+        counts
     };
-    assert_eq!(open(worker), alone, "as many as without a batch");
+    assert_eq!([open(worker), open(init)], alone, "as without a batch");
     kill(dispatcher, libc::SIGTERM);
     let (rest, _, _) = batch.end();
     assert_eq!(rest.len(), 2);
+}
+
+/// Those that take jobs, or wait for some.
+fn workers_of(dispatcher: i32) -> Vec<i32> {
+    let nursery = nursery_of(dispatcher);
+    let mut all = children(dispatcher);
+    // One that has ended is taken away later.
+    let ended = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.is_empty() || status.contains("\nState:\tZ")
+    };
+    all.retain(|pid| *pid != nursery && !ended(pid));
+    all.sort_unstable();
+    all
+}
+
+/// What lies on the stack of a process that waits in a system call below what is in use: proc_pid_syscall(5).
+fn stack_below(pid: i32) -> Vec<u8> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let stack = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
+    let start = u64::from_str_radix(stack.split_once('-').unwrap().0, 16).unwrap();
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+    let Some(pointer) = call.split(' ').rev().nth(1) else {
+        return vec![1];
+    };
+    let pointer = u64::from_str_radix(pointer.trim_start_matches("0x"), 16).unwrap();
+    // What it has done since then, to get ready for the next job, is less deep by far than a job.
+    let end = pointer.saturating_sub(1024);
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+    let mut memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    memory.seek(SeekFrom::Start(start)).unwrap();
+    memory.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_worker_that_takes_another_job_has_nothing_of_the_last_one() {
+    let scene = Fresh::new();
+    // In every field that can hold one, and in what the job writes.
+    let secret = |i: usize, place: &str| format!("secret-{place}-{i}-{}", std::process::id());
+    let job = |i: usize| {
+        let directory = scene.path().join(secret(i, "directory"));
+        fs::create_dir(&directory).unwrap();
+        let script = format!(
+            ": {}; cat; cat /tmp/file; echo $SECRET >&2; echo output-$NUMBER-of-$PARENT",
+            secret(i, "argument")
+        );
+        with(
+            shell_job(&secret(i, "id"), &script),
+            &json!({
+                "cwd": directory,
+                "env": {"set": {
+                    "SECRET": secret(i, "variable"),
+                    "NUMBER": i.to_string(),
+                    "PARENT": std::process::id().to_string(),
+                }},
+                "stdin": {"text": secret(i, "input")},
+                "hostname": format!("secret-{i}"),
+                "mounts": [{"type": "file", "target": "/tmp/file", "text": secret(i, "file").repeat(100)}],
+                "limits": {"output_bytes": 100_000},
+            }),
+        )
+    };
+    let mut batch = Batch::start(&["--workers", "1"]);
+    let dispatcher = pid_of(&batch.child);
+    let mut round = |numbers: std::ops::Range<usize>| {
+        for i in numbers.clone() {
+            batch.give(&job(i));
+            let report = batch.report();
+            assert_eq!(report["exit_code"], 0, "{report}");
+            let output = format!("{}{}", secret(i, "input"), secret(i, "file").repeat(100));
+            let text = report["stdout"]["text"].as_str().unwrap();
+            assert!(text.starts_with(&output), "{report}");
+            assert!(text.contains(&format!("output-{i}-of-")), "{report}");
+        }
+        let workers = workers_of(dispatcher);
+        let open = |pid: &i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        for &worker in &workers {
+            for i in numbers.clone() {
+                let output = format!("output-{i}-of-{}", std::process::id());
+                let places = ["directory", "argument", "id", "variable", "input", "file"];
+                for word in places.map(|place| secret(i, place)).iter().chain([&output]) {
+                    // It may still be clearing up.
+                    eventually("it has forgotten", || !remembers(worker, word));
+                }
+            }
+        }
+        let open = workers.iter().map(open).collect::<Vec<_>>();
+        (workers, open)
+    };
+    let first = round(0..4);
+    assert_eq!(
+        round(4..8),
+        first,
+        "the same ones, with the same descriptors"
+    );
+    for worker in first.0 {
+        let clear = || stack_below(worker).iter().all(|byte| *byte == 0);
+        eventually("its stack is clear", clear);
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn a_worker_takes_another_job_only_if_the_last_one_had_but_a_container() {
+    let (scene, out) = (Fresh::new(), Fresh::new());
+    let mut batch = Batch::start(&["--workers", "1"]);
+    let dispatcher = pid_of(&batch.child);
+    let long = "x".repeat(200_000);
+    let overlay = json!({"directories": {"/": "overlay"}});
+    for (fields, again) in [
+        (json!({}), true),
+        (
+            json!({"limits": {"wall_time_ms": 30000, "output_bytes": 5000}}),
+            true,
+        ),
+        (json!({"argv": ["sh", "-c", "kill -9 $$"]}), true),
+        (
+            json!({"argv": ["sh", "-c", "head -c 20000 /dev/zero"]}),
+            true,
+        ),
+        (overlay.clone(), true),
+        (
+            json!({"argv": ["sh", "-c", "sleep 100"], "limits": {"wall_time_ms": 50}}),
+            false,
+        ),
+        (json!({"argv": ["/nowhere/at/all"]}), false),
+        (json!({"argv": []}), false),
+        (json!({"env": {"set": {"LONG": long.get(..100_000)}}}), true),
+        (json!({"stdin": {"text": long}}), false),
+        (with(overlay.clone(), &json!({"changes": true})), false),
+        (
+            with(
+                overlay.clone(),
+                &json!({"results": {"directory": out.path(), "patterns": ["/nothing"]}}),
+            ),
+            false,
+        ),
+        (
+            with(overlay, &json!({"scratch": {"directory": scene.path()}})),
+            false,
+        ),
+    ] {
+        eventually("one waits", || !workers_of(dispatcher).is_empty());
+        let before = workers_of(dispatcher);
+        batch.give(&with(shell_job("a", "true"), &fields));
+        let report = batch.report();
+        let mut left = Vec::new();
+        // Whoever had the job, whichever it was: with one of them, or two.
+        let settled = |left: &mut Vec<i32>| {
+            *left = workers_of(dispatcher);
+            let stay = before.iter().filter(|pid| left.contains(pid)).count();
+            (stay == before.len()) == again
+        };
+        eventually("it stays, or goes", || settled(&mut left));
+        if again {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(settled(&mut left), "{before:?}, {left:?}: {report}");
+        }
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+/// Where the stack of a process begins depends on its environment, and without randomness on that alone.
+#[test]
+fn a_worker_clears_its_stack_wherever_that_begins() {
+    let job = format!("{}\n", shell_job("a", "true"));
+    let mut failed = Vec::new();
+    for bytes in (0..4096).step_by(16) {
+        let mut command = command(&["--workers", "1"]);
+        command.env_clear().env("PATH", "/usr/bin:/bin");
+        command.env("ROOM", "x".repeat(bytes));
+        let fixed = || {
+            // SAFETY: personality only changes how the next program is loaded.
+            unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+            Ok(())
+        };
+        // SAFETY: the closure makes a system call.
+        unsafe { command.pre_exec(fixed) };
+        let mut batch = Batch::of(&mut command);
+        batch.send(&job);
+        let (reports, _, status) = batch.end();
+        if status != Some(0) || reports.len() != 1 || reports[0]["outcome"] != "exited" {
+            failed.push(bytes);
+        }
+    }
+    assert_eq!(failed, [0; 0]);
+}
+
+/// What it has used is missing for the next job; and the kernel raises the soft limit with each signal that it sends for it.
+#[test]
+fn a_worker_whose_time_is_limited_takes_no_other_job() {
+    let limits = libc::rlimit {
+        rlim_cur: 1000,
+        rlim_max: 1000,
+    };
+    let mut command = command(&["--workers", "1"]);
+    let limited = move || {
+        // SAFETY: the limits outlive the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &raw const limits) };
+        Ok(())
+    };
+    // SAFETY: the closure makes a system call.
+    unsafe { command.pre_exec(limited) };
+    let mut batch = Batch::of(&mut command);
+    let dispatcher = pid_of(&batch.child);
+    for _ in 0..3 {
+        eventually("one waits", || workers_of(dispatcher).len() == 1);
+        let before = workers_of(dispatcher);
+        batch.give(&shell_job("a", "ulimit -t"));
+        assert_eq!(batch.report()["stdout"]["text"], "1000\n");
+        eventually("it goes", || {
+            workers_of(dispatcher)
+                .iter()
+                .all(|pid| !before.contains(pid))
+        });
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn a_job_does_not_wait_for_a_container_that_is_taken_down() {
+    let (scene, large, next) = (Fresh::new(), marker("large"), marker("next"));
+    let mut batch = Batch::start(&["--workers", "2"]);
+    // Empty files take nothing of the scratch space, and the kernel some time.
+    let script = format!(": {large}; cd /tmp; seq 100000 | xargs touch");
+    batch.give(&shell_job("large", &script));
+    let (worker, _) = worker_of(&large);
+    assert_eq!(batch.report()["exit_code"], 0);
+    batch.give(&shell_job("first", "true"));
+    assert_eq!(batch.report()["outcome"], "exited");
+    batch.give(&endless("next", &next, scene.path()));
+    assert_ne!(worker_of(&next).0, worker);
+    kill(pid_of(&batch.child), libc::SIGTERM);
+    assert_eq!(batch.end().0.len(), 1);
+}
+
+#[test]
+fn three_hundred_jobs_run_at_a_time() {
+    const JOBS: usize = 320;
+    let (scene, word) = (Fresh::new(), marker("many"));
+    let gate = scene.path().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let place = scene.path().to_str().unwrap();
+    let job = with(
+        shell_job("many", &format!(": {word}; read line < {}", gate.display())),
+        &json!({"directories": {"/": "read-only", place: "full-access"}}),
+    );
+    let mut batch = Batch::start(&["--workers", &JOBS.to_string()]);
+    // The input stays open: its end would make the dispatcher look at its workers.
+    for _ in 0..JOBS {
+        batch.give(&job);
+    }
+    eventually("all of them run", || alive(&word).len() == JOBS);
+    let open = fs::OpenOptions::new().write(true).open(&gate).unwrap();
+    drop(open);
+    for _ in 0..JOBS {
+        batch.report();
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
+fn a_worker_that_was_told_to_stop_takes_no_other_job() {
+    let (scene, word) = (Fresh::new(), marker("stopped"));
+    let mut batch = Batch::start(&["--workers", "1"]);
+    batch.give(&shell_job("first", "true"));
+    assert_eq!(batch.report()["outcome"], "exited");
+    batch.give(&endless("stopped", &word, scene.path()));
+    let (worker, _) = worker_of(&word);
+    eventually("it runs", || scene.path().join("stopped").exists());
+    kill(worker, libc::SIGTERM);
+    assert_eq!(batch.report()["outcome"], "cancelled");
+    eventually("it has ended", || {
+        !workers_of(pid_of(&batch.child)).contains(&worker)
+    });
+    for _ in 0..3 {
+        batch.give(&shell_job("next", "true"));
+        assert_eq!(batch.report()["outcome"], "exited");
+    }
+    assert_eq!(batch.end().2, Some(0));
 }
 
 #[test]

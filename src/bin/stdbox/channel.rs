@@ -18,10 +18,10 @@ use stdbox::problem::{Code, Problem, Stage};
 pub(crate) struct Own<'a> {
     spec: &'a Place,
     report: &'a Place,
-    /// Where a worker of a batch writes the report first.
-    pipe: Option<i32>,
-    /// Where it is told that its job's turn has come, if that is still to be waited for.
-    pub(crate) turn: Option<i32>,
+    /// Where a worker of a batch reads its jobs, and where it writes their reports first.
+    pipes: Option<[i32; 2]>,
+    /// Whether it is still to be waited for that the job's turn comes.
+    waits: bool,
 }
 
 impl<'a> Own<'a> {
@@ -29,18 +29,24 @@ impl<'a> Own<'a> {
         Self {
             spec: &options.spec,
             report: &options.report,
-            pipe: None,
-            turn: None,
+            pipes: None,
+            waits: false,
         }
     }
 
-    /// The same for a worker.
-    pub(crate) const fn through(self, pipe: i32, turn: Option<i32>) -> Self {
+    /// The same for a worker, whose job has had its turn or not.
+    pub(crate) const fn through(self, jobs: i32, reports: i32, turn: bool) -> Self {
         Self {
-            pipe: Some(pipe),
-            turn,
+            pipes: Some([jobs, reports]),
+            waits: !turn,
             ..self
         }
+    }
+
+    /// Where it is told that the job's turn has come, if that is still to be waited for.
+    pub(crate) fn turn(&self) -> Option<i32> {
+        let [jobs, _] = self.pipes.filter(|_| self.waits)?;
+        Some(jobs)
     }
 
     /// Those that are descriptors of the caller.
@@ -67,12 +73,13 @@ impl<'a> Own<'a> {
             Place::Standard | Place::Fd(_) => Identity::of(place.number(standard)?),
         };
         let number = |number: Option<i32>| Identity::of(number?);
+        let [jobs, reports] = self.pipes.map_or([None; 2], |pipes| pipes.map(Some));
         let sync = job.sync.as_ref();
         let taken = [
             (place(self.spec, 0), "for the job itself"),
             (place(self.report, 1), "for the report"),
-            (number(self.pipe), "for the report"),
-            (number(self.turn), "for the job itself"),
+            (number(jobs), "for the job itself"),
+            (number(reports), "for the report"),
             (number(sync.map(|sync| sync.events)), "for \"sync\""),
             (number(sync.and_then(|sync| sync.control)), "for \"sync\""),
         ];
@@ -195,7 +202,7 @@ pub(crate) fn await_turn(turn: i32, stop_signals: &OwnedFd) -> bool {
 
 /// Writes the report. The file with the name that the caller gave is its alone, also where the job could write there: what the job
 /// has put into it is gone, and another one in its place is an error.
-pub(crate) fn deliver_to(place: &Place, to: &mut File, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn deliver_to(place: &Place, to: &File, bytes: &[u8]) -> io::Result<()> {
     let Place::File(path) = place else {
         return deliver(to, bytes);
     };
@@ -211,7 +218,7 @@ pub(crate) fn deliver_to(place: &Place, to: &mut File, bytes: &[u8]) -> io::Resu
 }
 
 /// Writes all of it, and waits for the reader also where the caller's end of a pipe was made not to wait.
-pub(crate) fn deliver(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn deliver(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -80,14 +80,14 @@ fn plan(options: &Options, planning: &Planning) -> u8 {
 
 /// Answers, in a form of the caller's choice.
 fn deliver(options: &Options, work: Work<'_>, form: impl Fn(&Outcome, Vec<u8>) -> Vec<u8>) -> u8 {
-    let mut report = match channel::open_report(&options.report) {
+    let report = match channel::open_report(&options.report) {
         Ok(report) => report,
         Err(error) => return undelivered(&error),
     };
     let own = Own::new(options);
     let (read, mut record) = (channel::read_job(&options.spec), run::Record::default());
     let (outcome, bytes) = run::answer(read, own, None, work, &mut record);
-    match channel::deliver_to(&options.report, &mut report, &form(&outcome, bytes)) {
+    match channel::deliver_to(&options.report, &report, &form(&outcome, bytes)) {
         Ok(()) => outcome.exit_status(options.propagate),
         Err(error) => undelivered(&error),
     }
@@ -110,7 +110,7 @@ fn many(options: &Options, workers: Option<u16>) -> u8 {
 
 /// Tells what this host allows.
 fn examine(options: &Options, text: bool) -> u8 {
-    let mut report = match channel::open_report(&options.report) {
+    let report = match channel::open_report(&options.report) {
         Ok(report) => report,
         Err(error) => return undelivered(&error),
     };
@@ -121,7 +121,7 @@ fn examine(options: &Options, text: bool) -> u8 {
         true => found.to_text().into_bytes(),
         false => found.to_bytes(),
     };
-    match channel::deliver(&mut report, &bytes) {
+    match channel::deliver(&report, &bytes) {
         Ok(()) if found.ready() => 0,
         Ok(()) => UNFINISHED,
         Err(error) => undelivered(&error),
@@ -144,9 +144,7 @@ fn profile() -> u8 {
 }
 
 fn show(text: &str) -> u8 {
-    match channel::borrow_descriptor(1)
-        .and_then(|mut to| channel::deliver(&mut to, text.as_bytes()))
-    {
+    match channel::borrow_descriptor(1).and_then(|to| channel::deliver(&to, text.as_bytes())) {
         Ok(()) => 0,
         Err(error) => undelivered(&error),
     }

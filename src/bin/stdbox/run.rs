@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) timing: Timing,
     /// What is still to be waited for when the report is delivered.
     pub(crate) leaving: Option<Leaving>,
+    /// Nothing but a container was made for the job.
+    pub(crate) alone: bool,
 }
 
 /// Does the work on what was read, also where nothing could be: there is always an outcome and a report. The record is kept until
@@ -116,7 +118,7 @@ pub(crate) fn run_knowing(
     streams::check_descriptors(&job)?;
     record.timing.parse_ns = clock.lap();
     let can_wait_prepared = || job.can_wait_prepared() && streams::can_wait_open(&job.stdin);
-    let turn = match own.turn {
+    let turn = match own.turn() {
         Some(turn) if !can_wait_prepared() => {
             if !channel::await_turn(turn, stop_signals) {
                 return Ok(Outcome::before(Verdict::Cancelled));
@@ -165,8 +167,8 @@ struct Asked<'a> {
     known: Option<&'a Known>,
 }
 
-/// What the end of the process frees sooner than this process could, value by value: in memory that it shared with the
-/// container, each first write is a copy of a page.
+/// What the end of the process, or of the job in a worker, frees sooner than this process could, value by value: in memory that it
+/// shared with the container, each first write is a copy of a page.
 fn kept<T>(value: T) -> ManuallyDrop<T> {
     ManuallyDrop::new(value)
 }
@@ -261,6 +263,7 @@ fn carry_out(
         known,
     } = asked;
     strict_enough(job, plan)?;
+    record.alone = disk.is_none() && plan.is_alone();
     let wanted = job.results.as_ref();
     let mut places = Places {
         disk: disk.map(DiskScratch::fd),

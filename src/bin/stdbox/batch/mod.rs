@@ -30,7 +30,7 @@ use stdbox::outcome::{Outcome, Verdict};
 use stdbox::problem::{Code, Problem, Stage};
 use stdbox::remedy;
 use stdbox::report::{Report, Timing};
-use worker::Worker;
+use worker::{Last, Worker};
 
 /// How much is read, and how much of a report is read, at once.
 const CHUNK: usize = 64 << 10;
@@ -97,13 +97,15 @@ struct Dispatcher<'a> {
     most: usize,
     nursery: Nursery,
     spares: VecDeque<Spare>,
+    /// Those that clear up after their last job. Nobody is woken when they are ready.
+    resting: VecDeque<Spare>,
     /// A worker could not be made, which may be otherwise when another one has ended.
     refused: Option<Errno>,
     /// In the order in which they got their jobs.
     workers: Vec<Worker>,
     /// Whether the last job that ended was a short one.
     short: bool,
-    /// Those that have said all that they had to say, the oldest first.
+    /// Those that take no other job, the first to be told so first.
     ending: VecDeque<i32>,
     /// Those that were told to end before their turn. How long that takes depends on the host, so none is waited for as long as
     /// there are jobs.
@@ -140,6 +142,7 @@ impl<'a> Dispatcher<'a> {
             most,
             nursery,
             spares: VecDeque::new(),
+            resting: VecDeque::new(),
             refused: None,
             workers: Vec::new(),
             short: false,
@@ -175,9 +178,9 @@ impl<'a> Dispatcher<'a> {
             let more = self.waits() > 0 || self.input.is_some();
             let going_on = more && !self.stopped;
             if !going_on {
-                for spare in self.spares.drain(..) {
-                    // Who was never made need not go.
-                    let _unborn = self.nursery.dismiss(spare.birth);
+                self.dismiss_down_to(0);
+                for spare in std::mem::take(&mut self.resting) {
+                    self.let_go(spare);
                 }
             }
             if !going_on && self.workers.is_empty() && !unwritten {
@@ -321,6 +324,9 @@ impl<'a> Dispatcher<'a> {
             Some(_) => SPARES.min(self.most),
             None => self.waits().min(SPARES),
         };
+        if self.spares.len() < wanted {
+            self.rouse(Some(0));
+        }
         while self.spares.len() < wanted && self.refused.is_none() && !self.stopped {
             match self.nursery.ask() {
                 Ok(spare) => self.spares.push_back(spare),
@@ -422,7 +428,7 @@ impl<'a> Dispatcher<'a> {
         let Some(dead) = self.spares.remove(index) else {
             return;
         };
-        match self.nursery.dismiss(dead.birth) {
+        match self.dismiss(dead) {
             Ok(()) => {
                 self.deaths = self.deaths.saturating_add(1);
                 if self.deaths == DEATHS {
@@ -430,6 +436,52 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Err(unborn) => self.refuse(unborn),
+        }
+    }
+
+    /// Nobody has a job for these workers any more.
+    fn dismiss_down_to(&mut self, count: usize) {
+        while self.spares.len() > count
+            && let Some(spare) = self.spares.pop_back()
+        {
+            // Who was never made need not go.
+            let _unborn = self.dismiss(spare);
+        }
+    }
+
+    /// A worker is not wanted any more.
+    fn dismiss(&mut self, mut spare: Spare) -> Result<(), Unborn> {
+        let pid = spare.child.pid(&mut self.nursery)?;
+        process::kill(pid, libc::SIGKILL);
+        reap(pid);
+        Ok(())
+    }
+
+    /// The same for one that still clears up: it ends when it finds that there is no other job.
+    fn let_go(&mut self, mut spare: Spare) {
+        let born = spare.child.pid(&mut self.nursery);
+        self.ending.extend(born.ok());
+    }
+
+    /// Sees who is ready for another job, after so long.
+    fn rouse(&mut self, timeout_ns: Option<u64>) {
+        let wait = |spare: &Spare| pollfd {
+            fd: spare.report.as_raw_fd(),
+            events: POLLIN,
+            revents: 0,
+        };
+        let mut fds: Vec<pollfd> = self.resting.iter().map(wait).collect();
+        if fds.is_empty() || fd::poll(&mut fds, timeout_ns).is_err() {
+            return;
+        }
+        for (spare, fd) in std::mem::take(&mut self.resting).into_iter().zip(fds) {
+            if fd.revents == 0 {
+                self.resting.push_back(spare);
+            } else if worker::is_clear(&spare) {
+                self.spares.push_back(spare);
+            } else {
+                self.let_go(spare);
+            }
         }
     }
 
@@ -481,9 +533,21 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// A worker has said all that it had to say, this last; nothing if it did not get so far.
-    fn finish(&mut self, mut worker: Worker, last: &[u8]) {
+    /// A worker has said all that it had to say of its job.
+    fn finish(&mut self, mut worker: Worker, last: Last<'_>) {
         self.refused = None;
+        if let (Some(since), Last::AndAgain(last, clear)) = (worker.turn_ns, last) {
+            self.ended(since);
+            self.deliver(&worker.report);
+            self.deliver(last);
+            let rest = if clear {
+                &mut self.spares
+            } else {
+                &mut self.resting
+            };
+            rest.push_back(worker.rest());
+            return;
+        }
         let born = worker.pid(&mut self.nursery);
         let Some(since) = worker.turn_ns else {
             // Whatever it was, refused or killed: it is told when the same comes of it in its turn. The jobs that run now may be in
@@ -496,8 +560,8 @@ impl<'a> Dispatcher<'a> {
             }
             return;
         };
-        self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
-        if !last.is_empty() {
+        self.ended(since);
+        if let Last::Of(last) = last {
             // All that it still has to do is to end, with what the kernel takes down of its container, and the next job need
             // not wait for that.
             self.ending.extend(born.ok());
@@ -520,8 +584,20 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Takes away the workers that have ended since they said all, and waits for the oldest where there are too many.
+    /// A job has ended that had its turn then.
+    fn ended(&mut self, since: u64) {
+        self.short = process::now_ns().saturating_sub(since) < FRESH_NS;
+        if !self.short {
+            self.dismiss_down_to(SPARES);
+        }
+    }
+
+    /// Takes away the workers that have ended since they said all, and waits where too many of them, or of those that clear up, are
+    /// left.
     fn clear(&mut self) {
+        while self.resting.len() > self.most {
+            self.rouse(None);
+        }
         self.ending.retain(|&pid| !process::reap_ended(pid));
         self.withdrawn.retain(|&pid| !process::reap_ended(pid));
         while self.ending.len() > self.most

@@ -2,7 +2,7 @@
 //!
 //! It is made before anything is read, and makes a worker whenever it is asked to, with `CLONE_PARENT`, so that the worker is
 //! the dispatcher's child. So no worker, and no container, begins with a copy of anything that belongs to another job: not its
-//! line, its environment or its output.
+//! line, its environment or its output. A worker that takes another job has nothing left of the last one (`worker.rs`).
 
 use super::worker;
 use crate::channel::Own;
@@ -28,12 +28,27 @@ pub(super) struct Nursery {
 
 /// The number of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Birth(u64);
+struct Birth(u64);
 
-/// A worker that waits for its job, or is just being made: what is written for it waits in the pipe.
+/// Who a worker is.
+#[derive(Debug)]
+pub(super) struct Child {
+    birth: Birth,
+    /// What the nursery told of it, if that was asked for.
+    born: Option<Result<i32, Unborn>>,
+}
+
+impl Child {
+    /// Its pid. If it is not known who it is, it has ended, or ends as soon as nobody reads its report.
+    pub(super) fn pid(&mut self, nursery: &mut Nursery) -> Result<i32, Unborn> {
+        *self.born.get_or_insert_with(|| nursery.pid(self.birth))
+    }
+}
+
+/// A worker without a job: what is written for it waits in the pipe until it is made.
 #[derive(Debug)]
 pub(super) struct Spare {
-    pub(super) birth: Birth,
+    pub(super) child: Child,
     /// Where the job is written.
     pub(super) job: OwnedFd,
     /// Where the report is read.
@@ -63,6 +78,12 @@ impl Nursery {
 
     /// One more worker.
     pub(super) fn ask(&mut self) -> Result<Spare, Errno> {
+        // What it has told must not fill the socket, or it would make no more.
+        while fd::waiting(self.socket.as_raw_fd()).is_ok_and(|bytes| bytes > 0) {
+            if self.hear().is_err() {
+                break;
+            }
+        }
         let pipe = || fd::pipe().map(|(reader, writer)| (fd::owned(reader), fd::owned(writer)));
         let (job, feed) = pipe()?;
         let (reports, report) = pipe()?;
@@ -75,7 +96,10 @@ impl Nursery {
         )?;
         self.asked += 1;
         Ok(Spare {
-            birth: Birth(self.asked),
+            child: Child {
+                birth: Birth(self.asked),
+                born: None,
+            },
             job: feed,
             report: reports,
         })
@@ -87,19 +111,9 @@ impl Nursery {
     }
 
     /// The pid of a worker, which can be asked for once. Nobody is woken to learn it, since only its end makes it interesting.
-    pub(super) fn pid(&mut self, birth: Birth) -> Result<i32, Unborn> {
+    fn pid(&mut self, birth: Birth) -> Result<i32, Unborn> {
         while self.told < birth.0 {
-            let mut number = [0; 4];
-            // Each number is a message.
-            match fd::read(self.socket.as_raw_fd(), &mut number) {
-                Ok(4) => {}
-                Err(Errno::EINTR) => continue,
-                Ok(_) => return Err(Unborn::Gone(Errno::EPIPE)),
-                Err(errno) => return Err(Unborn::Gone(errno)),
-            }
-            self.told += 1;
-            let told = (Birth(self.told), i32::from_ne_bytes(number));
-            self.births.push_back(told);
+            self.hear()?;
         }
         let index = self.births.iter().position(|(born, _)| *born == birth);
         match index.and_then(|index| self.births.remove(index)) {
@@ -109,11 +123,19 @@ impl Nursery {
         }
     }
 
-    /// A worker is not wanted any more.
-    pub(super) fn dismiss(&mut self, birth: Birth) -> Result<(), Unborn> {
-        let pid = self.pid(birth)?;
-        process::kill(pid, libc::SIGKILL);
-        reap(pid);
+    /// Waits until it tells of one more worker.
+    fn hear(&mut self) -> Result<(), Unborn> {
+        let mut number = [0; 4];
+        // Each number is a message.
+        match fd::read(self.socket.as_raw_fd(), &mut number) {
+            Ok(4) => {}
+            Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => return Err(Unborn::Gone(Errno::EPIPE)),
+            Err(errno) => return Err(Unborn::Gone(errno)),
+        }
+        self.told += 1;
+        let told = (Birth(self.told), i32::from_ne_bytes(number));
+        self.births.push_back(told);
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //!
 //! Debug builds have a tripwire too: after `clone3` the child must not touch the heap.
 
-use nix::libc;
+use super::pages::{self, PAGE};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,11 +35,13 @@ pub(crate) struct Heap {
     used: AtomicUsize,
     /// The highest that `used` ever was: what lies behind is still zero.
     touched: AtomicUsize,
-    /// How much buffers have of the end. It is not used again, so that each is zero.
+    /// How much buffers have of the end. It is not used again before it is cleared, so that each is zero.
     buffers: AtomicUsize,
     armed: AtomicBool,
     /// Nothing more is cut off the arena.
     closed: AtomicBool,
+    /// Something came from the C library.
+    spilled: AtomicBool,
     arena: Place,
 }
 
@@ -59,6 +61,7 @@ static HEAP: Heap = Heap {
     buffers: AtomicUsize::new(0),
     armed: AtomicBool::new(false),
     closed: AtomicBool::new(false),
+    spilled: AtomicBool::new(false),
     arena: Place(UnsafeCell::new([0; ARENA])),
 };
 
@@ -68,35 +71,41 @@ const ORDINARY: usize = 60 << 10;
 /// Gets this memory, and as much of the stack as such a job uses, in one call for each, instead of page by page when they are
 /// touched.
 pub(crate) fn fill() {
-    const STACK: usize = 28 << 10;
-    populate((&raw const HEAP).cast_mut().cast(), ORDINARY);
-    let here = 0u8;
-    let page = (&raw const here).map_addr(|here| here / PAGE * PAGE);
-    populate(page.wrapping_sub(STACK).cast_mut(), STACK);
-}
-
-const PAGE: usize = 4096;
-
-/// Asks for pages to write to. Where the kernel does not know how, before Linux 5.14, they come when they are touched.
-///
-/// # References
-/// madvise(2), MADV_POPULATE_WRITE
-fn populate(start: *mut u8, bytes: usize) {
-    const POPULATE_WRITE: libc::c_int = 23;
-    // SAFETY: what lies there does not change.
-    let _unknown = unsafe { libc::madvise(start.cast(), bytes, POPULATE_WRITE) };
+    pages::populate((&raw const HEAP).cast_mut().cast(), ORDINARY);
+    pages::populate_stack();
 }
 
 /// Gives back the part of the arena that nothing has used: each copy of this process would begin with copies of these pages.
-///
-/// # References
-/// madvise(2), MADV_DONTNEED
 pub(crate) fn give_back() {
-    let touched = BEFORE + HEAP.touched.load(Ordering::Relaxed);
-    let used = touched.next_multiple_of(PAGE) - BEFORE;
-    let unused = HEAP.start().wrapping_add(used);
-    // SAFETY: nothing was ever cut off this part, so that no value lies there; it is zero afterwards, as before.
-    let _kept = unsafe { libc::madvise(unused.cast(), HEAP.end() - used, libc::MADV_DONTNEED) };
+    let touched = HEAP.touched.load(Ordering::Relaxed);
+    // SAFETY: nothing was ever cut off this part, so that no value lies there.
+    let _kept = unsafe { HEAP.clear(touched, HEAP.end()) };
+}
+
+/// Runs this, and leaves nothing of what it had in memory: neither what it has made in the arena, be it dropped or not, nor what
+/// was on the stack. What came from elsewhere stays, as [`spilled`] tells. Says whether the kernel did its part, as it does for
+/// memory that is not locked.
+///
+/// What is made there cannot be used afterwards, since it is given no place in which to leave it.
+#[inline(never)]
+pub(crate) fn traceless(body: &dyn Fn()) -> bool {
+    let (used, end) = (HEAP.used.load(Ordering::Relaxed), HEAP.end());
+    HEAP.spilled.store(false, Ordering::Relaxed);
+    body();
+    // SAFETY: all that lies there was made by `body`, which returns nothing.
+    let arena = unsafe { HEAP.clear(used, end) };
+    HEAP.used.store(used, Ordering::Relaxed);
+    if arena {
+        HEAP.touched.store(used, Ordering::Relaxed);
+        HEAP.buffers.store(ARENA - end, Ordering::Relaxed);
+    }
+    arena && pages::clear_stack()
+}
+
+/// Whether anything was allocated elsewhere than in the arena. What the C library itself allocates is not known here: directories
+/// are read without it, but where what a job leaves is looked at.
+pub(crate) fn spilled() -> bool {
+    HEAP.spilled.load(Ordering::Relaxed)
 }
 
 /// This process lives for many jobs: from now on what is freed is used again.
@@ -150,6 +159,27 @@ impl Heap {
         moves
     }
 
+    /// Makes this part of the arena zero, and gives back the pages that have nothing else. Says whether the kernel took them.
+    ///
+    /// # Safety
+    /// No value lies there that is used again.
+    unsafe fn clear(&self, from: usize, to: usize) -> bool {
+        let first = (BEFORE + from).next_multiple_of(PAGE) - BEFORE;
+        let last = (BEFORE + to) / PAGE * PAGE - BEFORE;
+        let start = self.start();
+        if first >= last {
+            // SAFETY: both lie in the arena, and the caller's promise.
+            unsafe { start.wrapping_add(from).write_bytes(0, to - from) };
+            return true;
+        }
+        // SAFETY: the same; it ends in the same page.
+        unsafe { start.wrapping_add(from).write_bytes(0, first - from) };
+        // SAFETY: the same; it begins there.
+        unsafe { start.wrapping_add(last).write_bytes(0, to - last) };
+        // SAFETY: whole pages of the arena, between these two.
+        unsafe { pages::discard(start.wrapping_add(first), last - first) }
+    }
+
     /// Cuts a place off the arena, if it is small enough and there is room.
     fn cut(&self, layout: Layout) -> Option<usize> {
         let closed = self.closed.load(Ordering::Relaxed);
@@ -184,8 +214,8 @@ impl Heap {
 
 // SAFETY: a value lies either in the part of the arena between two positions of `used`, which only its owner can move back, or
 // behind all of these between two numbers of `buffers`, which only grows, or in memory of `System`; whether in the arena or not is
-// told by its address. The arena is aligned to 64 bytes, and what wants more than 64
-// bytes, or does not fit, is left to `System`.
+// told by its address. Beside that, `traceless` moves both back, when no value lies between. The arena is aligned to 64 bytes, and
+// what wants more than 64 bytes, or does not fit, is left to `System`.
 unsafe impl GlobalAlloc for Heap {
     // Inlined at every place that allocates, these would be a tenth of the program.
     #[inline(never)]
@@ -193,8 +223,11 @@ unsafe impl GlobalAlloc for Heap {
         self.tripwire();
         match self.cut(layout) {
             Some(from) => self.start().wrapping_add(from),
-            // SAFETY: the caller keeps the contract of `alloc`, which is passed on.
-            None => unsafe { System.alloc(layout) },
+            None => {
+                self.spilled.store(true, Ordering::Relaxed);
+                // SAFETY: the caller keeps the contract of `alloc`, which is passed on.
+                unsafe { System.alloc(layout) }
+            }
         }
     }
 
@@ -207,6 +240,7 @@ unsafe impl GlobalAlloc for Heap {
         }
         let touched = self.touched.load(Ordering::Relaxed);
         let Some(from) = self.cut(layout) else {
+            self.spilled.store(true, Ordering::Relaxed);
             // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is passed on.
             return unsafe { System.alloc_zeroed(layout) };
         };

@@ -13,6 +13,7 @@ pub(crate) mod handover;
 mod memory;
 pub(crate) mod mount;
 pub(crate) mod network;
+mod pages;
 pub(crate) mod process;
 mod raw;
 mod start;

@@ -328,6 +328,10 @@ pub(crate) fn set_limit(resource: c_uint, limits: Option<(u64, u64)>) -> Result<
 /// All signals whose action can be changed, each as the bit below its number.
 pub(crate) const SIGNALS: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
 
+/// Those that tell stdbox to stop.
+const STOP_SIGNALS: u64 =
+    1 << (libc::SIGTERM - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGHUP - 1);
+
 fn numbers(signals: u64) -> impl Iterator<Item = c_int> {
     (1..=64).filter(move |number| signals >> (number - 1) & 1 == 1)
 }
@@ -463,11 +467,21 @@ pub(super) fn ignore_broken_pipes() {
 /// # References
 /// signalfd(2)
 pub(crate) fn stop_signals() -> Result<c_int, Errno> {
-    let bit = |signal: c_int| 1u64 << (signal - 1);
-    let set = bit(libc::SIGTERM) | bit(libc::SIGINT) | bit(libc::SIGHUP);
+    let set = STOP_SIGNALS;
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the set has the eight bytes that are announced.
     as_fd(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set, 8, flags) })
+}
+
+/// Whether one of those waits.
+///
+/// # References
+/// sigpending(2)
+pub(crate) fn told_to_stop() -> bool {
+    let mut pending = 0u64;
+    // SAFETY: the set has room for the eight bytes that are announced.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, 8) };
+    done == 0 && pending & STOP_SIGNALS != 0
 }
 
 /// # References

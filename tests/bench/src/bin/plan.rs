@@ -37,6 +37,11 @@ mod host;
 )]
 mod alloc;
 
+/// Where its pages come from.
+#[path = "../../../../src/bin/stdbox/sys/pages.rs"]
+#[expect(unsafe_code, reason = "calls of the kernel")]
+mod pages;
+
 /// How the product compares.
 #[path = "../../../../src/bin/stdbox/sys/memory.rs"]
 #[expect(unsafe_code, reason = "a function of the C library")]
