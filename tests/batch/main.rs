@@ -1129,6 +1129,24 @@ fn a_job_does_not_wait_for_a_container_that_is_taken_down() {
 }
 
 #[test]
+fn a_worker_that_is_told_to_stop_after_its_job_stops_no_other_one() {
+    let large = marker("large");
+    let mut batch = Batch::start(&["--workers", "1"]);
+    let script = format!(": {large}; cd /tmp; seq 100000 | xargs touch");
+    batch.give(&shell_job("large", &script));
+    let (worker, _) = worker_of(&large);
+    assert_eq!(batch.report()["exit_code"], 0);
+    kill(worker, libc::SIGTERM);
+    let dispatcher = pid_of(&batch.child);
+    eventually("it has ended", || !workers_of(dispatcher).contains(&worker));
+    for _ in 0..4 {
+        batch.give(&shell_job("next", "true"));
+        assert_eq!(batch.report()["outcome"], "exited");
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+#[test]
 fn three_hundred_jobs_run_at_a_time() {
     const JOBS: usize = 320;
     let (scene, word) = (Fresh::new(), marker("many"));
