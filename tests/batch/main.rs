@@ -1147,6 +1147,61 @@ fn a_worker_that_is_told_to_stop_after_its_job_stops_no_other_one() {
 }
 
 #[test]
+fn a_worker_that_is_killed_while_it_waits_for_another_job_costs_none() {
+    let mut batch = Batch::start(&["--workers", "2"]);
+    let dispatcher = pid_of(&batch.child);
+    for _ in 0..5 {
+        batch.give(&shell_job("first", "true"));
+        assert_eq!(batch.report()["outcome"], "exited");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        for worker in workers_of(dispatcher) {
+            kill(worker, libc::SIGKILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        batch.send(lines(&[shell_job("a", "true"), shell_job("b", "true")]));
+        for _ in 0..2 {
+            let report = batch.report();
+            assert_eq!(report["outcome"], "exited", "{report}");
+        }
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
+/// The dispatcher has no descriptors for another one, so each job waits until the last one's worker has cleared up.
+#[test]
+fn one_worker_does_all_jobs_where_there_can_be_no_other() {
+    for workers in ["1", "2"] {
+        let mut batch = Batch::start(&["--workers", workers]);
+        let dispatcher = pid_of(&batch.child);
+        eventually("its processes are there", || {
+            children(dispatcher).len() == 2
+        });
+        let only = workers_of(dispatcher);
+        let open: Vec<u64> = fs::read_dir(format!("/proc/{dispatcher}/fd"))
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+            .collect();
+        // Two pipes take four.
+        let fourth = (0..).filter(|fd| !open.contains(fd)).nth(3).unwrap();
+        let limits = libc::rlimit {
+            rlim_cur: fourth,
+            rlim_max: fourth,
+        };
+        let old = std::ptr::null_mut();
+        // SAFETY: the limits outlive the call, which writes nothing.
+        let set = unsafe { libc::prlimit(dispatcher, libc::RLIMIT_NOFILE, &raw const limits, old) };
+        assert_eq!(set, 0);
+        batch.send(lines(&vec![shell_job("a", "true"); 20]));
+        for _ in 0..20 {
+            let report = batch.report();
+            assert_eq!(report["outcome"], "exited", "{report}");
+        }
+        assert_eq!(workers_of(dispatcher), only);
+        assert_eq!(batch.end().2, Some(0));
+    }
+}
+
+#[test]
 fn three_hundred_jobs_run_at_a_time() {
     const JOBS: usize = 320;
     let (scene, word) = (Fresh::new(), marker("many"));

@@ -240,8 +240,12 @@ impl<'a> Dispatcher<'a> {
                 continue;
             }
             match self.refused {
-                // Whoever ends makes room.
+                // Whoever ends, or has cleared up, makes room.
                 Some(errno) if self.workers.is_empty() => {
+                    if self.rouse(None) {
+                        self.give_back(line);
+                        continue;
+                    }
                     self.refused = None;
                     let message = "No process could be started for the job.";
                     let problem = Problem::new(Code::OutOfMemory, Stage::Host, message)
@@ -325,7 +329,7 @@ impl<'a> Dispatcher<'a> {
             None => self.waits().min(SPARES),
         };
         if self.spares.len() < wanted {
-            self.rouse(Some(0));
+            let _changed = self.rouse(Some(0));
         }
         while self.spares.len() < wanted && self.refused.is_none() && !self.stopped {
             match self.nursery.ask() {
@@ -361,11 +365,14 @@ impl<'a> Dispatcher<'a> {
             // That it is gone is told without being asked for.
             wait(Some(nursery).filter(|_| self.broken.is_none()), 0),
         ]);
-        let spares = self.spares.iter().map(|spare| spare.report.as_raw_fd());
-        fds.extend(spares.map(|spare| wait(Some(spare), POLLIN)));
+        fds.extend(self.spares.iter().map(Spare::wait));
         for worker in &self.workers {
             fds.push(wait(Some(worker.from.as_raw_fd()), POLLIN));
             fds.push(wait(worker.unwritten(), POLLOUT));
+        }
+        // Where no other can be made, those that clear up are waited for.
+        if self.refused.is_some() {
+            fds.extend(self.resting.iter().map(Spare::wait));
         }
         let patience = self.patience_ns();
         if fd::poll(&mut fds, patience).is_err() {
@@ -375,6 +382,8 @@ impl<'a> Dispatcher<'a> {
             |fd: &pollfd| fd.revents & (POLLIN | POLLOUT | POLLHUP | POLLERR | libc::POLLNVAL) != 0;
         let (own, others) = fds.split_at(OWN);
         let (spares, others) = others.split_at(self.spares.len());
+        let (others, resting) = others.split_at(2 * self.workers.len());
+        let rouses = resting.iter().any(happened);
         // From the last one on, and before others come, so that each is where it was.
         for (index, _) in spares
             .iter()
@@ -415,6 +424,9 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.workers = running;
+        if rouses {
+            let _changed = self.rouse(Some(0));
+        }
         if self.patience_ns() == Some(0) {
             self.withdraw();
         }
@@ -463,26 +475,27 @@ impl<'a> Dispatcher<'a> {
         self.ending.extend(born.ok());
     }
 
-    /// Sees who is ready for another job, after so long.
-    fn rouse(&mut self, timeout_ns: Option<u64>) {
-        let wait = |spare: &Spare| pollfd {
-            fd: spare.report.as_raw_fd(),
-            events: POLLIN,
-            revents: 0,
-        };
-        let mut fds: Vec<pollfd> = self.resting.iter().map(wait).collect();
+    /// Sees who is ready for another job, after so long; says whether anybody is, or has ended.
+    fn rouse(&mut self, timeout_ns: Option<u64>) -> bool {
+        let mut fds: Vec<pollfd> = self.resting.iter().map(Spare::wait).collect();
         if fds.is_empty() || fd::poll(&mut fds, timeout_ns).is_err() {
-            return;
+            return false;
         }
+        let before = self.resting.len();
         for (spare, fd) in std::mem::take(&mut self.resting).into_iter().zip(fds) {
             if fd.revents == 0 {
                 self.resting.push_back(spare);
-            } else if worker::is_clear(&spare) {
+            } else if fd.revents == POLLIN && worker::is_clear(&spare) {
                 self.spares.push_back(spare);
             } else {
                 self.let_go(spare);
             }
         }
+        let changed = self.resting.len() < before;
+        if changed {
+            self.refused = None;
+        }
+        changed
     }
 
     /// There is no worker.
@@ -595,9 +608,7 @@ impl<'a> Dispatcher<'a> {
     /// Takes away the workers that have ended since they said all, and waits where too many of them, or of those that clear up, are
     /// left.
     fn clear(&mut self) {
-        while self.resting.len() > self.most {
-            self.rouse(None);
-        }
+        while self.resting.len() > self.most && self.rouse(None) {}
         self.ending.retain(|&pid| !process::reap_ended(pid));
         self.withdrawn.retain(|&pid| !process::reap_ended(pid));
         while self.ending.len() > self.most

@@ -55,6 +55,17 @@ pub(super) struct Spare {
     pub(super) report: OwnedFd,
 }
 
+impl Spare {
+    /// It is waited for that it says something, or ends.
+    pub(super) fn wait(&self) -> pollfd {
+        pollfd {
+            fd: self.report.as_raw_fd(),
+            events: POLLIN,
+            revents: 0,
+        }
+    }
+}
+
 impl Nursery {
     /// Starts it. Every descriptor that is open now and is not close-on-exec is the caller's.
     pub(super) fn open(own: Own<'_>, known: &Known) -> Result<Self, Errno> {
