@@ -1150,19 +1150,26 @@ fn a_worker_that_is_told_to_stop_after_its_job_stops_no_other_one() {
 fn a_worker_that_is_killed_while_it_waits_for_another_job_costs_none() {
     let mut batch = Batch::start(&["--workers", "2"]);
     let dispatcher = pid_of(&batch.child);
-    for _ in 0..5 {
-        batch.give(&shell_job("first", "true"));
-        assert_eq!(batch.report()["outcome"], "exited");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        for worker in workers_of(dispatcher) {
-            kill(worker, libc::SIGKILL);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        batch.send(lines(&[shell_job("a", "true"), shell_job("b", "true")]));
-        for _ in 0..2 {
-            let report = batch.report();
-            assert_eq!(report["outcome"], "exited", "{report}");
-        }
+    eventually("its processes are there", || {
+        children(dispatcher).len() == 2
+    });
+    let first = workers_of(dispatcher);
+    batch.give(&shell_job("first", "true"));
+    assert_eq!(batch.report()["outcome"], "exited");
+    // It has said that it is ready, and nobody has looked.
+    let waits = |pid: &i32| {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+        call.starts_with(&format!("{} ", libc::SYS_read)) && children(*pid).is_empty()
+    };
+    eventually("it waits", || first.iter().all(waits));
+    for &worker in &first {
+        kill(worker, libc::SIGKILL);
+        eventually("it is dead", || !workers_of(dispatcher).contains(&worker));
+    }
+    batch.send(lines(&[shell_job("a", "true"), shell_job("b", "true")]));
+    for _ in 0..2 {
+        let report = batch.report();
+        assert_eq!(report["outcome"], "exited", "{report}");
     }
     assert_eq!(batch.end().2, Some(0));
 }
