@@ -907,6 +907,12 @@ fn workers_of(dispatcher: i32) -> Vec<i32> {
     all
 }
 
+/// Whether a worker has cleared up after its last job, and waits for the next.
+fn waits(pid: &i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.starts_with(&format!("{} ", libc::SYS_read)) && children(*pid).is_empty()
+}
+
 /// What lies on the stack of a process that waits in a system call below what is in use: proc_pid_syscall(5).
 fn stack_below(pid: i32) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
@@ -958,6 +964,8 @@ fn a_worker_that_takes_another_job_has_nothing_of_the_last_one() {
     let dispatcher = pid_of(&batch.child);
     let mut round = |numbers: std::ops::Range<usize>| {
         for i in numbers.clone() {
+            // One that still clears up would have another one made.
+            eventually("all wait", || workers_of(dispatcher).iter().all(waits));
             batch.give(&job(i));
             let report = batch.report();
             assert_eq!(report["exit_code"], 0, "{report}");
@@ -1034,8 +1042,11 @@ fn a_worker_takes_another_job_only_if_the_last_one_had_but_a_container() {
             false,
         ),
     ] {
-        eventually("one waits", || !workers_of(dispatcher).is_empty());
-        let before = workers_of(dispatcher);
+        let mut before = Vec::new();
+        eventually("all wait", || {
+            before = workers_of(dispatcher);
+            !before.is_empty() && before.iter().all(waits)
+        });
         batch.give(&with(shell_job("a", "true"), &fields));
         let report = batch.report();
         let mut left = Vec::new();
@@ -1128,6 +1139,16 @@ fn a_job_does_not_wait_for_a_container_that_is_taken_down() {
     assert_eq!(batch.end().0.len(), 1);
 }
 
+/// The next jobs are run, more of them than workers can be there already.
+#[track_caller]
+fn goes_on(mut batch: Batch) {
+    for _ in 0..4 {
+        batch.give(&shell_job("next", "true"));
+        assert_eq!(batch.report()["outcome"], "exited");
+    }
+    assert_eq!(batch.end().2, Some(0));
+}
+
 #[test]
 fn a_worker_that_is_told_to_stop_after_its_job_stops_no_other_one() {
     let large = marker("large");
@@ -1139,11 +1160,7 @@ fn a_worker_that_is_told_to_stop_after_its_job_stops_no_other_one() {
     kill(worker, libc::SIGTERM);
     let dispatcher = pid_of(&batch.child);
     eventually("it has ended", || !workers_of(dispatcher).contains(&worker));
-    for _ in 0..4 {
-        batch.give(&shell_job("next", "true"));
-        assert_eq!(batch.report()["outcome"], "exited");
-    }
-    assert_eq!(batch.end().2, Some(0));
+    goes_on(batch);
 }
 
 #[test]
@@ -1157,10 +1174,6 @@ fn a_worker_that_is_killed_while_it_waits_for_another_job_costs_none() {
     batch.give(&shell_job("first", "true"));
     assert_eq!(batch.report()["outcome"], "exited");
     // It has said that it is ready, and nobody has looked.
-    let waits = |pid: &i32| {
-        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
-        call.starts_with(&format!("{} ", libc::SYS_read)) && children(*pid).is_empty()
-    };
     eventually("it waits", || first.iter().all(waits));
     for &worker in &first {
         kill(worker, libc::SIGKILL);
@@ -1247,11 +1260,7 @@ fn a_worker_that_was_told_to_stop_takes_no_other_job() {
     eventually("it has ended", || {
         !workers_of(pid_of(&batch.child)).contains(&worker)
     });
-    for _ in 0..3 {
-        batch.give(&shell_job("next", "true"));
-        assert_eq!(batch.report()["outcome"], "exited");
-    }
-    assert_eq!(batch.end().2, Some(0));
+    goes_on(batch);
 }
 
 #[test]

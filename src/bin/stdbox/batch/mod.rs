@@ -357,7 +357,7 @@ impl<'a> Dispatcher<'a> {
         };
         let output = self.undelivered.is_none().then(|| self.output.as_raw_fd());
         let nursery = self.nursery.socket().as_raw_fd();
-        let mut fds = Vec::with_capacity(OWN + SPARES + 2 * self.workers.len());
+        let mut fds = Vec::with_capacity(OWN + self.spares.len() + 2 * self.workers.len());
         fds.extend([
             wait(Some(self.stop_signals.as_raw_fd()), POLLIN),
             wait(input.map(AsRawFd::as_raw_fd), POLLIN),
